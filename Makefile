@@ -1,0 +1,22 @@
+# The developer's commands. Each is a script of the same name below scripts/.
+.PHONY: help install check lint test test-engine demo record-hooks clean
+
+help:
+	@echo 'make demo                    watch a docker run pass through hooks (root, Linux)'
+	@echo 'make test                    all tests, against a Docker Engine of their own'
+	@echo 'make check                   ruff and mypy'
+	@echo 'make lint                    reformat and mend what ruff can mend'
+	@echo 'make install                 the virtual environment .venv'
+	@echo 'make test-engine ENGINE=sid  the engine tests against another Docker Engine'
+	@echo 'make record-hooks            record the examples of docs/hook-protocol.md anew'
+	@echo 'make clean                   remove .venv and what tools have left'
+
+install check lint test demo record-hooks:
+	@scripts/$@
+
+test-engine:
+	@scripts/test-engine $(ENGINE)
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
