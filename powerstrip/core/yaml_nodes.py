@@ -133,8 +133,8 @@ def compose(text: str) -> Place | None:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f" ({exc.context})" if exc.context else ""
-        line = None if mark is None else _line(mark)
-        raise YamlProblem(line, f"not YAML: {exc.problem}{where}") from exc
+        marked_line = None if mark is None else _line(mark)
+        raise YamlProblem(marked_line, f"not YAML: {exc.problem}{where}") from exc
     except (ValueError, OverflowError) as exc:
         # PyYAML lets chr() refuse "\UFFFFFFFF", and int() refuse a long version number.
         raise YamlProblem(None, f"not YAML: {exc}") from exc
