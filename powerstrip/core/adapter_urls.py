@@ -22,8 +22,6 @@ _URL = re.compile(
     r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?P<fragment>#.*)?"
 )
 
-_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>.*))?")
-
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 """With ``_``, which host names do not have, but the names of containers and Compose services."""
 
@@ -83,14 +81,12 @@ class AdapterUrl:
 
     @classmethod
     def _over_tcp(cls, scheme: str, found: re.Match[str]) -> AdapterUrl:
-        authority = _AUTHORITY.fullmatch(found["authority"])
-        if authority is None:
-            raise ValueError("the URL has no good HOST:PORT in it")
+        host, port = _split(found["authority"])
         tls = scheme == "https"
         return cls(
             tls=tls,
-            host=_host(authority["host"]),
-            port=(443 if tls else 80) if authority["port"] is None else _port(authority["port"]),
+            host=_host(host),
+            port=(443 if tls else 80) if port is None else _port(port),
             target=_target(found),
             display_url=_display_url(found),
         )
@@ -116,6 +112,13 @@ class AdapterUrl:
             socket_path=path.decode("utf-8", "surrogateescape"),
             display_url=_display_url(found),
         )
+
+
+def _split(authority: str) -> tuple[str, str | None]:
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):
+        return authority, None
+    return host, port
 
 
 def _host(text: str) -> str:

@@ -260,9 +260,7 @@ class _Reader:
         if place.entries is None:
             url = self._url(place)
             return None if url is None else Adapter(name, url)
-        settings = self._known_entries(place, ("url", "timeout", "on_error", "max_body"))
-        if settings is None:
-            return None
+        settings = self._known_entries(place, ("url", "timeout", "on_error", "max_body")) or {}
         if "url" not in settings:
             self._note(place, 'the key "url" is missing')
         url = self._url(settings["url"]) if "url" in settings else None
