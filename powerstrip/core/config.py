@@ -17,7 +17,8 @@ from attrs import field, frozen
 
 from powerstrip.core.adapter_urls import AdapterUrl
 from powerstrip.core.endpoints import EndpointPattern, RoutedPath
-from powerstrip.core.yaml_nodes import Place, YamlProblem, compose, quoted
+from powerstrip.core.quoting import quoted
+from powerstrip.core.yaml_nodes import Place, YamlProblem, compose
 from powerstrip.errors import ConfigError
 
 DEFAULT_TIMEOUT_SECONDS = 60.0

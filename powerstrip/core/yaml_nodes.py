@@ -7,8 +7,6 @@ nodes takes mappings, lists and plain values, and has no use for more.
 
 from __future__ import annotations
 
-import re
-
 import yaml
 from attrs import frozen
 
@@ -17,8 +15,6 @@ MAX_CHARACTERS = 256 * 1024
 
 MAX_DEPTH = 20
 """The composer of PyYAML calls itself for each level, and would end in a RecursionError."""
-
-_SHOWN_CHARACTERS = 80
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -139,19 +135,6 @@ def compose(text: str) -> Place | None:
         # PyYAML lets chr() refuse "\UFFFFFFFF", and int() refuse a long version number.
         raise YamlProblem(None, f"not YAML: {exc}") from exc
     return None if node is None else Place(node)
-
-
-def quoted(text: str) -> str:
-    """
-    Shows a piece of the file in a sentence: on one line, cut, and never with a password in a URL.
-    """
-    text = re.sub(r"^((?:[\w+.-]+:)?//)?.*@", r"\1***@", text, flags=re.DOTALL)
-    if "://" in text:
-        text = re.sub(r"\?.+", "?…", text, flags=re.DOTALL)
-    if len(text) > _SHOWN_CHARACTERS:
-        text = text[: _SHOWN_CHARACTERS - 1] + "…"
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return f'"{shown}"'
 
 
 def _key_text(node: yaml.Node) -> str:
