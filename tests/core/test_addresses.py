@@ -65,6 +65,8 @@ def test_an_address_shows_as_it_is_written(text: str) -> None:
 
 FORMS = "write unix:///PATH, tcp://HOST:PORT or a Twisted endpoint description"
 TLS = "TLS is written as a Twisted endpoint description: tls:HOST:PORT or ssl:PORT:…"
+NPIPE = "named pipes are of Windows; write unix:///PATH or tcp://HOST:PORT"
+SSH = "there is no SSH client here; forward the socket with ssh -L and name that"
 ABSOLUTE = "the path of a socket must be absolute, as in unix:///run/powerstrip.sock"
 
 
@@ -91,13 +93,11 @@ ABSOLUTE = "the path of a socket must be absolute, as in unix:///run/powerstrip.
         ),
         (
             "npipe:////./pipe/docker_engine",
-            '"npipe:////./pipe/docker_engine": named pipes are of Windows; write unix:///PATH or '
-            "tcp://HOST:PORT",
+            f'"npipe:////./pipe/docker_engine": {NPIPE}',
         ),
         (
             "ssh://me@host",
-            '"ssh://***@host": there is no SSH client here; forward the socket with ssh -L and '
-            "name that",
+            f'"ssh://***@host": {SSH}',
         ),
         ("http://host:2375", '"http://host:2375": write tcp://HOST:PORT'),
         ("https://host:2376", f'"https://host:2376": {TLS}'),
