@@ -118,6 +118,30 @@ def test_a_name_may_look_like_another_type() -> None:
     assert [adapter.name for adapter in config.adapters] == ["on", "1"]
 
 
+DOCUMENTED = re.findall(
+    r"^```yaml\n(.*?)^```",
+    (DATA.parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_the_documented_files_work(text: str) -> None:
+    """
+    Whoever copies an example has a good file.
+    """
+    assert parse(text)
+
+
+def test_the_documented_order_is_the_order() -> None:
+    """
+    The example of two patterns that match says in which order adapters are called.
+    """
+    (text,) = [text for text in DOCUMENTED if "policy" in text]
+    hooks = parse(text).hooks_for("POST", b"/v1.41/containers/create")
+    assert [adapter.name for adapter in hooks.pre + hooks.post] == ["policy", "weave", "audit"]
+
+
 def mistakes() -> list[ParameterSet]:
     """
     The cases of a data file: a title, the lines of a file, the sentences.
