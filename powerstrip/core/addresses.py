@@ -43,6 +43,13 @@ class TcpAddress:
     port: int
     """Zero lets the system choose one to listen on."""
 
+    @property
+    def is_loopback(self) -> bool:
+        """
+        Whether nobody comes in here but from this machine.
+        """
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"tcp://{host}:{self.port}"

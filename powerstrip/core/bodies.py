@@ -31,6 +31,7 @@ _SECRET = re.compile(r"/auth")  # credentials in, a token out
 _BINARY = re.compile(
     r"application/(?:x-tar|x-gzip|gzip|octet-stream|vnd\.docker\..*-stream)", re.IGNORECASE
 )
+_FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
 _JSON = re.compile(r"application/(?:.+\+)?json", re.IGNORECASE)
 
 
@@ -45,7 +46,21 @@ def shows_request_body(head: RequestHead, path: RoutedPath) -> bool:
     )
 
 
-def request_text(body: bytes) -> str | None:
+def check_media_type(head: RequestHead) -> None:
+    """
+    Refuse a form in the body of a request that hooks see.
+
+    Go's ``ParseForm`` puts its parameters before those of the query, and hooks are shown the query
+    only. The Docker API knows no forms.
+
+    Raises:
+        DownstreamProtocolError: for a body, if not an empty one, of such a type.
+    """
+    if head.body().length != 0 and _FORM.fullmatch(_media_type(head.value(b"content-type"))):
+        raise DownstreamProtocolError("a form in the body could hide the parameters of the query")
+
+
+def request_text(body: bytes, path: RoutedPath) -> str | None:
     """
     The text of a request's body that hooks are shown: None where it is empty, or not JSON.
 
@@ -64,7 +79,7 @@ def request_text(body: bytes) -> str | None:
     except UnicodeDecodeError:
         # Go puts U+FFFD in place of what is not UTF-8 and goes on.
         raise DownstreamProtocolError("the body is not UTF-8") from None
-    check_members(text)
+    check_members(text, path)
     return text
 
 

@@ -19,7 +19,7 @@ _HIJACKING = re.compile(r"/(?:containers/.+/attach(?:/ws)?|exec/.+/start|session
 _RAW_STREAM = re.compile(rb"application/vnd\.docker\.(?:raw|multiplexed)-stream")
 
 
-def leaves_http(request: RequestHead, path: RoutedPath, response: ResponseHead) -> bool:
+def leaves_http(request: RequestHead, response: ResponseHead) -> bool:
     """
     Whether the connection is a tunnel after this answer.
 
@@ -31,15 +31,18 @@ def leaves_http(request: RequestHead, path: RoutedPath, response: ResponseHead) 
         UpstreamProtocolError: for a ``101`` where no endpoint is known to hijack: HTTP/2 behind it
             could carry requests that no hook would see.
     """
-    hijacking = _HIJACKING.fullmatch(path.unversioned) is not None
     if response.status == 101:
-        if not hijacking or request.value(b"upgrade") is None:
+        if request.value(b"upgrade") is None or not _may_hijack(request):
             raise UpstreamProtocolError("the engine left HTTP where it is not known to")
         return True
     return (
-        hijacking
-        and response.status == 200
+        response.status == 200
         and response.value(b"content-length") is None
         and response.value(b"transfer-encoding") is None
         and _RAW_STREAM.match(response.value(b"content-type") or b"") is not None
+        and _may_hijack(request)
     )
+
+
+def _may_hijack(request: RequestHead) -> bool:
+    return _HIJACKING.fullmatch(RoutedPath.parse(request.target).unversioned) is not None

@@ -374,15 +374,17 @@ class ResponseHead(Head):
         return b"close" in options or (self.minor_version == 0 and b"keep-alive" not in options)
 
 
-def find_head_end(data: bytes, start: int = 0) -> int:
+def find_request_end(data: bytes | bytearray, start: int = 0) -> int:
     """
-    Where the body begins, or -1 while the head is not all there.
+    Where a request's head ends, or -1 while it is not all there.
 
     Args:
-        start: How much of `data` has been looked at before.
+        data: What has come.
+        start: How much of it has been looked at before.
 
     Raises:
-        DownstreamProtocolError: as soon as what has come can't become a head.
+        DownstreamProtocolError: as soon as what has come can't become a head, since its sender may
+            be waiting for an answer.
         HeadTooLarge: when the head is over `MAX_HEAD_BYTES`.
     """
     end = data.find(b"\r\n\r\n", max(0, start - 3))
@@ -390,9 +392,27 @@ def find_head_end(data: bytes, start: int = 0) -> int:
         return end + 4
     if end >= 0 or len(data) >= MAX_HEAD_BYTES:
         raise HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes")
-    # What can't become a head is told at once: its sender may be waiting for an answer.
     if not _TOKEN_START.match(data) or _BARE_LF.search(data, start):
-        raise DownstreamProtocolError(_what_is_wrong(data))
+        raise DownstreamProtocolError(_what_is_wrong(bytes(data)))
+    return -1
+
+
+def find_response_end(data: bytes | bytearray, start: int = 0) -> int:
+    """
+    Where a response's head ends, or -1 while it is not all there.
+
+    Args:
+        data: What has come.
+        start: How much of it has been looked at before.
+
+    Raises:
+        UpstreamProtocolError: as soon as what has come can't become a head.
+    """
+    end = data.find(b"\r\n\r\n", max(0, start - 3))
+    if 0 <= end <= MAX_HEAD_BYTES - 4:
+        return end + 4
+    if end >= 0 or len(data) >= MAX_HEAD_BYTES or not b"HTTP/1.".startswith(data[:7]):
+        raise UpstreamProtocolError("the engine's answer is not an HTTP/1.1 response")
     return -1
 
 

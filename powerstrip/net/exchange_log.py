@@ -1,0 +1,129 @@
+"""
+What the operator sees: a line for each exchange, and with ``--trace`` what happened within.
+
+I/O: Twisted's log. No secret is ever in it, and no query: build arguments stand there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from powerstrip.core.chain import HookReport
+from powerstrip.core.changes import changed_members, redacted_head
+from powerstrip.core.http1 import Body
+from powerstrip.core.payloads import ClientRequest, ServerResponse
+from powerstrip.core.quoting import cut, printable
+from powerstrip.errors import PowerstripError
+
+if TYPE_CHECKING:
+    from powerstrip.net.downstream import Downstream
+    from powerstrip.net.exchange import Exchange
+    from powerstrip.net.hooked import HookedExchange
+
+_MAX_PATH_CHARACTERS = 200
+
+_log = Logger(namespace="powerstrip")
+
+
+class ExchangeLog:
+    """
+    Tells of exchanges.
+    """
+
+    def __init__(self, clock: IReactorTime, *, traces: bool, log: Logger = _log) -> None:
+        self._clock = clock
+        self._traces = traces
+        self._log = log
+
+    def request_came(self, connection: Downstream, head: bytes) -> None:
+        """
+        A request's head is in.
+        """
+        if self._traces:
+            self._trace(connection, "->", redacted_head(head))
+
+    def response_came(self, connection: Downstream, head: bytes) -> None:
+        """
+        The head of the engine's answer is in.
+        """
+        if self._traces:
+            self._trace(connection, "<-", redacted_head(head))
+
+    def hook_ended(self, exchange: HookedExchange, report: HookReport) -> None:
+        """
+        A hook has ended.
+        """
+        name = f"{report.kind.value}-hook {report.adapter}"
+        for remark in report.remarks:
+            self._log.warn(
+                "{peer} {hook} {verdict}: {remark}",
+                peer=exchange.connection.peer,
+                hook=name,
+                verdict=report.verdict,
+                remark=printable(remark),
+            )
+        if self._traces:
+            lines = [f"{name}: {report.verdict}", *_changes(report)]
+            self._trace(exchange.connection, "--", "\n".join(lines))
+
+    def ended(self, exchange: Exchange, connection: Downstream, error: str | None) -> None:
+        """
+        An exchange has ended, well or not.
+        """
+        request = exchange.request
+        target = request.target.partition(b"?")[0].decode("utf-8", "backslashreplace")
+        parts = [
+            connection.peer,
+            f'"{request.method} {printable(cut(target, _MAX_PATH_CHARACTERS))}"',
+            f"lane={exchange.lane}",
+            f"status={exchange.status or '-'}",
+            f"in={_payload_bytes(exchange.request_body)}",
+            f"out={_payload_bytes(exchange.response_body)}",
+            f"ms={(self._clock.seconds() - exchange.started) * 1000:.1f}",
+        ]
+        parts += [
+            f"{report.kind.value}:{report.adapter}={report.verdict.replace(' ', '-')}"
+            f"/{report.seconds * 1000:.1f}ms"
+            for report in exchange.hook_reports
+        ]
+        if error is not None:
+            parts.append(f"error={printable(error)}")
+        self._log.info("{line}", line=" ".join(parts))
+
+    def refused(self, connection: Downstream, error: PowerstripError) -> None:
+        """
+        What came was not a request.
+        """
+        self._log.info(
+            "{peer} status={status} error={error}",
+            peer=connection.peer,
+            status=error.status,
+            error=printable(str(error)),
+        )
+
+    def _trace(self, connection: Downstream, arrow: str, text: str) -> None:
+        lines = "".join(f"\n  {arrow} {line}" for line in text.split("\n"))
+        self._log.info("{peer}{lines}", peer=connection.peer, lines=lines)
+
+
+def _payload_bytes(body: Body | None) -> int:
+    return 0 if body is None else body.payload_bytes
+
+
+def _changes(report: HookReport) -> list[str]:
+    before, after = report.before, report.after
+    if after is None:
+        return []
+    changes = changed_members(before.body, after.body)
+    if isinstance(before, ClientRequest) and isinstance(after, ClientRequest):
+        if before.request != after.request:
+            changes.insert(0, "the query")
+    elif isinstance(before, ServerResponse) and isinstance(after, ServerResponse):
+        if before.code != after.code:
+            changes.insert(0, f"Code: {before.code} -> {after.code}")
+        if before.content_type != after.content_type:
+            changes.insert(0, f"ContentType: {before.content_type} -> {after.content_type}")
+    return changes

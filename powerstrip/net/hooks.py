@@ -1,0 +1,180 @@
+"""
+Calls adapters: one POST of JSON for each hook, over connections that are kept alive.
+
+I/O: treq, with a bound on the time and on the size of a reply.
+"""
+
+from __future__ import annotations
+
+import treq
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from zope.interface import implementer
+
+from powerstrip.core.adapter_urls import AdapterUrl
+from powerstrip.core.config import Adapter
+from powerstrip.errors import (
+    HookConnectError,
+    HookError,
+    HookRefused,
+    HookReplyError,
+    HookTimeout,
+)
+from powerstrip.interfaces import IHookClient
+from powerstrip.net.reactor import Reactor
+
+CONNECT_SECONDS = 10.0
+
+KEEP_ALIVE_SECONDS = 1.5
+"""
+How long an idle connection is kept: less than adapters' servers do (gunicorn closes after 2 seconds,
+Node after 5), since a hook can't be sent again when its connection turns out to be closed.
+"""
+
+CONNECTIONS_PER_ADAPTER = 32
+
+REPLY_OVERHEAD_BYTES = 64 * 1024
+"""What a reply may have beside its body."""
+
+
+_STAND_IN = "adapter"
+"""Stands for the host in URLs: treq refuses names and addresses that adapters may well have."""
+
+_Place = tuple[bool, str, int, str | None]
+
+
+class _ReplyTooLargeError(Exception):
+    pass
+
+
+@implementer(IHookClient)
+class HookClient:
+    """
+    Sends hooks to adapters.
+    """
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._clients: dict[_Place, HTTPClient] = {}
+        self._pools: list[HTTPConnectionPool] = []
+
+    async def call(self, adapter: Adapter, payload: bytes) -> bytes:
+        """
+        Send a hook, and give the adapter's reply (`IHookClient`).
+        """
+        calling = Deferred.fromCoroutine(self._post(adapter, payload))
+        calling.addTimeout(adapter.timeout_seconds, self._reactor)
+        try:
+            return await calling
+        except TimeoutError:
+            what = f"timed out after {adapter.timeout_seconds:g} s"
+            raise HookTimeout(adapter.name, adapter.display_url, what) from None
+        except (CancelledError, HookError):
+            raise
+        except Exception as error:
+            raise HookConnectError(adapter.name, adapter.display_url, _what_broke(error)) from error
+
+    async def close(self) -> None:
+        """
+        Close the connections that are kept.
+        """
+        for pool in self._pools:
+            await pool.closeCachedConnections()
+
+    async def _post(self, adapter: Adapter, payload: bytes) -> bytes:
+        location = adapter.location
+        response = await self._client(location).post(
+            f"{'https' if location.tls else 'http'}://{_STAND_IN}{location.target}",
+            data=payload,
+            headers={"Content-Type": "application/json", "Host": location.authority},
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        body = await _collect(adapter, response)
+        if response.code >= 400:
+            content_type = response.headers.getRawHeaders("content-type", [None])[0]
+            raise HookRefused(adapter.name, adapter.display_url, response.code, content_type, body)
+        if not 200 <= response.code < 300:
+            what = f"answered with status {response.code}"
+            raise HookReplyError(adapter.name, adapter.display_url, what)
+        return body
+
+    def _client(self, location: AdapterUrl) -> HTTPClient:
+        place = (location.tls, location.host, location.port, location.socket_path)
+        if place not in self._clients:
+            pool = HTTPConnectionPool(self._reactor)
+            pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS
+            pool.maxPersistentPerHost = CONNECTIONS_PER_ADAPTER
+            self._pools.append(pool)
+            endpoints = _AdapterEndpoint(self._reactor, location)
+            agent = Agent.usingEndpointFactory(self._reactor, endpoints, pool=pool)
+            self._clients[place] = HTTPClient(agent)
+        return self._clients[place]
+
+
+@implementer(IAgentEndpointFactory)
+class _AdapterEndpoint:
+    """
+    Leads to one adapter, whatever a URL says.
+    """
+
+    def __init__(self, reactor: Reactor, location: AdapterUrl) -> None:
+        self._endpoint = _endpoint(reactor, location)
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        return self._endpoint
+
+
+def _endpoint(reactor: Reactor, location: AdapterUrl) -> IStreamClientEndpoint:
+    if location.socket_path is not None:
+        return UNIXClientEndpoint(reactor, location.socket_path, timeout=CONNECT_SECONDS)
+    host, port = location.host, location.port
+    if "_" in host:
+        # No host name, but the name of many a container: `HostnameEndpoint` refuses it.
+        return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
+    endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
+    if location.tls:
+        return wrapClientTLS(optionsForClientTLS(host), endpoint)
+    return endpoint
+
+
+async def _collect(adapter: Adapter, response: IResponse) -> bytes:
+    # Each character of a body may take six in JSON: "\u0041".
+    limit = 6 * adapter.max_body_bytes + REPLY_OVERHEAD_BYTES
+    chunks: list[bytes] = []
+    size = 0
+
+    def take(chunk: bytes) -> None:
+        nonlocal size
+        size += len(chunk)
+        if size > limit:
+            raise _ReplyTooLargeError
+        chunks.append(chunk)
+
+    try:
+        await treq.collect(response, take)
+    except _ReplyTooLargeError:
+        what = f"answered more than {limit} bytes"
+        raise HookReplyError(adapter.name, adapter.display_url, what) from None
+    return b"".join(chunks)
+
+
+def _what_broke(error: Exception) -> str:
+    if isinstance(error, (ConnectError, DNSLookupError)):
+        return f"can't be reached: {error}"
+    reasons = getattr(error, "reasons", None)
+    if reasons and isinstance(reasons[0], Failure):
+        return f"broke off: {reasons[0].getErrorMessage()}"
+    return f"broke off: {error}"

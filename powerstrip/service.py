@@ -1,0 +1,264 @@
+"""
+The service that ``twistd powerstrip`` starts: its options, where it listens, and how it stops.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from powerstrip.core.addresses import (
+    Address,
+    EndpointDescription,
+    TcpAddress,
+    UnixAddress,
+    parse_address,
+)
+from powerstrip.errors import ConfigError
+from powerstrip.net.bridge import BridgeFactory
+from powerstrip.net.config_file import ConfigFile
+from powerstrip.net.downstream import DownstreamFactory, Proxy
+from powerstrip.net.endpoints import engine_endpoint, listening_endpoint, remove_stale_socket
+from powerstrip.net.exchange_log import ExchangeLog
+from powerstrip.net.hooks import HookClient
+from powerstrip.net.reactor import Reactor
+from powerstrip.net.resource import ProxyResource
+from powerstrip.net.upstream import Engine
+
+DEFAULT_CONFIG = "/etc/powerstrip/adapters.yml"
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+DEFAULT_LISTEN = "tcp://127.0.0.1:2375"
+
+_log = Logger(namespace="powerstrip")
+
+
+class Options(BaseOptions):
+    """
+    What ``twistd powerstrip`` takes.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "A proxy in front of the Docker Engine that calls adapters before and after requests."
+    )
+
+    optParameters = [
+        ["config", "c", DEFAULT_CONFIG, "The adapters, and the requests that they see."],
+        [
+            "docker",
+            None,
+            None,
+            "The engine: unix:///PATH, tcp://HOST:PORT, or a Twisted client endpoint."
+            f" [default: DOCKER_HOST, or {DEFAULT_ENGINE}]",
+        ],
+        ["socket-mode", None, "0660", "The permissions of UNIX sockets, in octal."],
+        [
+            "socket-group",
+            None,
+            None,
+            "The group of UNIX sockets. [default: that of the engine's socket]",
+        ],
+        ["grace", None, "10", "Seconds that running exchanges have to end after SIGTERM."],
+    ]
+    optFlags = [["trace", None, "Log heads, and what each hook changed."]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, address: str) -> None:
+        """
+        Where clients come in: unix:///PATH, tcp://HOST:PORT, or a Twisted server endpoint such as
+        systemd:domain=UNIX:index=0. May be given several times. [default: tcp://127.0.0.1:2375]
+        """
+        self["listen"].append(address)
+
+    def postOptions(self) -> None:
+        """
+        Check what is not checked elsewhere.
+        """
+        try:
+            self["socket-mode"] = int(self["socket-mode"], 8)
+        except ValueError:
+            raise UsageError("--socket-mode takes an octal number such as 0660") from None
+        try:
+            self["grace"] = float(self["grace"])
+        except ValueError:
+            raise UsageError("--grace takes a number of seconds") from None
+
+
+@frozen
+class SocketAccess:
+    """
+    Who may connect to the UNIX sockets that clients come in by.
+    """
+
+    mode: int
+    group: int | None
+    """A group's number, or None for that of the process."""
+
+
+def makeService(options: Options) -> Service:
+    """
+    Make the service.
+
+    Raises:
+        SystemExit: with a sentence for each mistake in the configuration or the options.
+    """
+    from twisted.internet import reactor
+
+    try:
+        return make_service(options, os.environ, cast(Reactor, reactor))
+    except ConfigError as error:
+        raise SystemExit(
+            "\n".join(f"powerstrip: {problem}" for problem in error.problems)
+        ) from None
+
+
+def make_service(
+    options: Mapping[str, Any], environment: Mapping[str, str], reactor: Reactor
+) -> Service:
+    """
+    Make the service, with what it stands on.
+
+    Raises:
+        ConfigError: when the configuration or an option is wrong.
+    """
+    config_file = ConfigFile(options["config"])
+    engine_address, certificates = _engine(options["docker"], environment)
+    listen = [parse_address(text, "--listen") for text in options["listen"] or [DEFAULT_LISTEN]]
+    if engine_address in listen:
+        raise ConfigError([f"--listen {engine_address}: this is where the engine is"])
+    proxy = Proxy(
+        engine=Engine(
+            engine_endpoint(reactor, engine_address, certificates), str(engine_address), reactor
+        ),
+        read_config=lambda: config_file.config,
+        resource=ProxyResource(HookClient(reactor), reactor),
+        log=ExchangeLog(reactor, traces=bool(options["trace"])),
+        reactor=reactor,
+    )
+    access = SocketAccess(options["socket-mode"], _group(options["socket-group"], engine_address))
+    return ProxyService(proxy, listen, access, options["grace"])
+
+
+def _engine(option: str | None, environment: Mapping[str, str]) -> tuple[Address, Path | None]:
+    if option is not None:
+        return parse_address(option, "--docker"), None
+    address = parse_address(environment.get("DOCKER_HOST") or DEFAULT_ENGINE, "DOCKER_HOST")
+    if not environment.get("DOCKER_TLS_VERIFY"):
+        return address, None
+    return address, Path(environment.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+
+
+def _group(name: str | None, engine_address: Address) -> int | None:
+    if name is None:
+        if isinstance(engine_address, UnixAddress) and os.path.exists(engine_address.path):
+            return os.stat(engine_address.path).st_gid
+        return None
+    try:
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError([f"--socket-group {name}: there is no such group"]) from None
+
+
+class ProxyService(Service):
+    """
+    Listens, and stops in good order.
+    """
+
+    def __init__(
+        self, proxy: Proxy, listen: list[Address], access: SocketAccess, grace_seconds: float
+    ) -> None:
+        self._proxy = proxy
+        self._listen = listen
+        self._access = access
+        self._grace_seconds = grace_seconds
+        self._ports: list[IListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, with the rights that the process was started with.
+        """
+        super().privilegedStartService()
+        for address in self._listen:
+            self._listen_on(address)
+
+    def startService(self) -> None:
+        """
+        Begin.
+        """
+        super().startService()
+        self._proxy.reactor.callWhenRunning(self._take_sigterm)
+
+    async def _stop(self) -> None:
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        await self._proxy.connections.drain(self._proxy.reactor, self._grace_seconds)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop listening, let running exchanges end, and cut what has not ended in time.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def _listen_on(self, address: Address) -> None:
+        reactor = self._proxy.reactor
+        factory: Factory = DownstreamFactory(self._proxy)
+        if isinstance(address, EndpointDescription):
+            factory = BridgeFactory(factory, reactor)
+        try:
+            if isinstance(address, UnixAddress):
+                remove_stale_socket(address.path)
+            listening = listening_endpoint(reactor, address).listen(factory)
+        except ConfigError as error:
+            raise SystemExit(f"powerstrip: {error}") from None
+        listening.addCallbacks(
+            self._listens, self._listens_not, callbackArgs=(address,), errbackArgs=(address,)
+        )
+
+    def _listens(self, port: IListeningPort, address: Address) -> None:
+        self._ports.append(port)
+        if isinstance(address, UnixAddress):
+            if self._access.group is not None:
+                os.chown(address.path, -1, self._access.group)
+            os.chmod(address.path, self._access.mode)
+        elif isinstance(address, TcpAddress) and not address.is_loopback:
+            _log.warn(
+                "{address} is open to the network: who reaches it has the rights of root",
+                address=str(address),
+            )
+        _log.info("listening on {address}", address=str(address))
+
+    def _listens_not(self, failure: Failure, address: Address) -> None:
+        failure.trap(CannotListenError, OSError)
+        error = getattr(failure.value, "socketError", failure.value)
+        raise SystemExit(f"powerstrip: --listen {address}: {error}")
+
+    def _take_sigterm(self) -> None:
+        # Twisted would end the process by the signal itself. This end is a regular one: status 0.
+        reactor = self._proxy.reactor
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            reactor.callFromThread(reactor.stop)
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)
