@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -59,14 +59,14 @@ class Options(BaseOptions):
         "A proxy in front of the Docker Engine that calls adapters before and after requests."
     )
 
-    optParameters = [
+    optParameters: ClassVar = [
         ["config", "c", DEFAULT_CONFIG, "The adapters, and the requests that they see."],
         [
             "docker",
             None,
             None,
-            "The engine: unix:///PATH, tcp://HOST:PORT, or a Twisted client endpoint."
-            f" [default: DOCKER_HOST, or {DEFAULT_ENGINE}]",
+            "The engine: unix:///PATH, tcp://HOST:PORT, or a Twisted client endpoint. [default: "
+            f"DOCKER_HOST, or {DEFAULT_ENGINE}]",
         ],
         ["socket-mode", None, "0660", "The permissions of UNIX sockets, in octal."],
         [
@@ -77,7 +77,7 @@ class Options(BaseOptions):
         ],
         ["grace", None, "10", "Seconds that running exchanges have to end after SIGTERM."],
     ]
-    optFlags = [["trace", None, "Log heads, and what each hook changed."]]
+    optFlags: ClassVar = [["trace", None, "Log heads, and what each hook changed."]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class ProxyService(Service):
         # Twisted would end the process by the signal itself. This end is a regular one: status 0.
         reactor = self._proxy.reactor
 
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
             reactor.callFromThread(reactor.stop)
 
         if threading.current_thread() is threading.main_thread():

@@ -1,5 +1,5 @@
 """
-The answers that come from Powerstrip itself, in Docker's own form, so that every client prints them.
+The answers that come from Powerstrip itself, in Docker's own form, which every client prints.
 
 Sans-I/O: an error in, the bytes of a response out.
 """

@@ -195,7 +195,12 @@ def modified_response(
 ) -> tuple[ServerResponse, Remarks]:
     """
     What a post-hook's answer makes of the engine's: type, body and status may change.
+
+    Raises:
+        ReplyError: for a status that can't end an exchange.
     """
+    if reply.code is not None and reply.code != shown.code and reply.code < 200:
+        raise ReplyError(f"answered {reply.code} as the Code of a last answer")
     remarks: Remarks = ()
     body: str | None = reply.body or ""
     if shown.body is None:

@@ -118,8 +118,8 @@ def decode_post_reply(data: bytes) -> ResponseReply:
     """
     reply = _member(_decode(data), "ModifiedServerResponse")
     code = reply.get("Code")
-    if code is not None and (type(code) is not int or not 200 <= code <= 599):
-        raise ReplyError("answered a Code that is not a status from 200 to 599")
+    if code is not None and (type(code) is not int or not 100 <= code <= 599):
+        raise ReplyError("answered a Code that is not a status")
     content_type = _text(reply, "ContentType")
     if content_type is not None and not (content_type.isascii() and content_type.isprintable()):
         raise ReplyError("answered a ContentType that can't stand in a header")

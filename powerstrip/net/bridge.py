@@ -10,9 +10,17 @@ all has gone out, so that no client waits for ever.
 from __future__ import annotations
 
 import socket
+from typing import cast
 
-from twisted.internet.interfaces import IAddress, ISSLTransport
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ITransport,
+)
+from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.protocols.portforward import Proxy
 
 from powerstrip.net.reactor import Reactor
@@ -44,14 +52,15 @@ class _BridgeEnd(Proxy):
         self._reactor = reactor
 
     def connectionMade(self) -> None:
+        assert self.transport is not None
         if ISSLTransport.providedBy(self.transport):
-            self._join()
+            self._join(self.transport)
             return
         protocol = self._wrapped.buildProtocol(self._addr)
         assert protocol is not None
         protocol.makeConnection(self.transport)
 
-    def _join(self) -> None:
+    def _join(self, transport: ITransport) -> None:
         far = Proxy()
         far.setPeer(self)
         self.setPeer(far)
@@ -59,26 +68,26 @@ class _BridgeEnd(Proxy):
         with far_socket, near_socket:  # the reactor keeps duplicates
             self._adopt(far_socket, _Once(far))
             # The producers stop each other before a byte moves.
-            far.transport.registerProducer(self.transport, True)
-            self.transport.registerProducer(far.transport, True)
+            cast(IConsumer, far.transport).registerProducer(transport, True)
+            cast(IConsumer, transport).registerProducer(cast(IPushProducer, far.transport), True)
             near = self._wrapped.buildProtocol(self._addr)
             assert near is not None
             self._adopt(near_socket, _Once(near))
 
-    def _adopt(self, end: socket.socket, factory: Factory) -> None:
+    def _adopt(self, end: socket.socket, factory: ServerFactory) -> None:
         end.setblocking(False)
         self._reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, factory)
 
 
-class _Once(Factory):
+class _Once(ServerFactory):
     """
     Gives one protocol that is there already.
     """
 
     noisy = False
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: IProtocol) -> None:
         self._protocol = protocol
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         return self._protocol

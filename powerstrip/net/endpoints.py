@@ -1,7 +1,7 @@
 """
 Twisted's endpoints for the addresses of ``--docker`` and ``--listen``.
 
-I/O: looks at the file system for UNIX sockets and certificates. Errors are sentences for the operator.
+I/O: looks at the file system for UNIX sockets and certificates. Errors are for the operator.
 """
 
 from __future__ import annotations

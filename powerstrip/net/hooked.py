@@ -131,8 +131,9 @@ class HookedExchange(Exchange):
     def _failed(self, failure: Failure) -> None:
         if self.over and failure.check(CancelledError):
             return
-        if failure.check(PowerstripError):
-            self.fail(failure.value)
+        error = failure.value
+        if isinstance(error, PowerstripError):
+            self.fail(error)
             return
         _log.failure("an exchange in the hook lane failed", failure)
         self.fail(PowerstripError("an error of its own, which its log shows"))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import treq
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -19,7 +20,8 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
@@ -39,8 +41,8 @@ CONNECT_SECONDS = 10.0
 
 KEEP_ALIVE_SECONDS = 1.5
 """
-How long an idle connection is kept: less than adapters' servers do (gunicorn closes after 2 seconds,
-Node after 5), since a hook can't be sent again when its connection turns out to be closed.
+How long an idle connection is kept: less than adapters' servers do (gunicorn 2 seconds, Node 5),
+since a hook can't be sent again when its connection turns out to be closed.
 """
 
 CONNECTIONS_PER_ADAPTER = 32
@@ -78,7 +80,7 @@ class HookClient:
         calling.addTimeout(adapter.timeout_seconds, self._reactor)
         try:
             return await calling
-        except TimeoutError:
+        except DeferredTimeout:
             what = f"timed out after {adapter.timeout_seconds:g} s"
             raise HookTimeout(adapter.name, adapter.display_url, what) from None
         except (CancelledError, HookError):
@@ -98,7 +100,7 @@ class HookClient:
         response = await self._client(location).post(
             f"{'https' if location.tls else 'http'}://{_STAND_IN}{location.target}",
             data=payload,
-            headers={"Content-Type": "application/json", "Host": location.authority},
+            headers=Headers({"Content-Type": ["application/json"], "Host": [location.authority]}),
             allow_redirects=False,
             unbuffered=True,
         )
@@ -115,13 +117,18 @@ class HookClient:
         place = (location.tls, location.host, location.port, location.socket_path)
         if place not in self._clients:
             pool = HTTPConnectionPool(self._reactor)
-            pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS
+            pool._factory = _QuietFactory
+            pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
             pool.maxPersistentPerHost = CONNECTIONS_PER_ADAPTER
             self._pools.append(pool)
             endpoints = _AdapterEndpoint(self._reactor, location)
             agent = Agent.usingEndpointFactory(self._reactor, endpoints, pool=pool)
             self._clients[place] = HTTPClient(agent)
         return self._clients[place]
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    noisy = False  # its comings and goings are of no interest in the log
 
 
 @implementer(IAgentEndpointFactory)

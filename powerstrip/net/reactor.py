@@ -7,7 +7,9 @@ I/O: sockets, time, and connections of every kind, as epoll, poll and select rea
 from __future__ import annotations
 
 from twisted.internet.interfaces import (
+    IReactorCore,
     IReactorFDSet,
+    IReactorFromThreads,
     IReactorSocket,
     IReactorTCP,
     IReactorTime,
@@ -15,8 +17,14 @@ from twisted.internet.interfaces import (
 )
 
 
-class Reactor(  # type: ignore[misc]
-    IReactorFDSet, IReactorSocket, IReactorTCP, IReactorTime, IReactorUNIX
+class Reactor(
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
 ):
     """
     All of these in one.

@@ -1,8 +1,8 @@
 """
 The kernel moves a body from one socket to another, through a pipe.
 
-I/O: ``splice(2)`` on both ends of a pipe that belongs to the move while it lasts. The bytes never come
-to Python. Back-pressure is the sockets' own and one pipe's.
+I/O: ``splice(2)`` on both ends of a pipe that belongs to the move while it lasts. The bytes never
+come to Python. Back-pressure is the sockets' own and one pipe's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable
+from typing import ClassVar
 
 from powerstrip.core.http1 import LengthBody, UntilCloseBody
 from powerstrip.net.stream import Stream
@@ -39,7 +40,7 @@ class Pipe:
 
     __slots__ = ("held", "read_end", "write_end")
 
-    _spare: list[Pipe] = []
+    _spare: ClassVar[list[Pipe]] = []
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
 """
 One connected socket, read and written directly on the reactor.
 
-I/O: a `Stream` takes the socket over from the transport that Twisted made for it, and gives it back to
-be closed. Between the two it does what a transport would, and what a transport does not: it tells a
+I/O: a `Stream` takes the socket over from the transport that Twisted made for it, and gives it back
+to be closed. Between the two it does what a transport would, and what a transport does not: it tells a
 half-close from a close, goes on reading when writing has failed (an engine that refuses an upload
 answers and closes), and lets the kernel move bytes to another stream.
 """
@@ -58,8 +58,8 @@ class Stream:
     """
     A socket that is read and written.
 
-    Bytes that the kernel does not take at once are kept and sent when it does: writers look at
-    `blocked` and wait for their `feeder` to be told, so that not more than one read's worth is kept.
+    Bytes that the kernel does not take at once are kept and sent when it does: a writer looks at
+    `blocked` and waits until its `feeder` is told, so that one read's worth is kept at most.
     """
 
     __slots__ = (
