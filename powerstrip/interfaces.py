@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from zope.interface import Attribute, Interface
+from zope.interface import Interface
 
 from powerstrip.core.config import Adapter
-from powerstrip.errors import PowerstripError
 
 
 class IHookClient(Interface):
@@ -65,39 +64,4 @@ class IFeeder(Interface):
     def sink_drained() -> None:
         """
         All that was written has gone out.
-        """
-
-
-class IExchange(Interface):
-    """
-    One request and its response, from the head of the one to the end of the other, in its lane.
-
-    Each event may end the exchange, whereupon it says so to its connection.
-    """
-
-    error = Attribute("What ended the exchange early (a `PowerstripError`), or None.")
-
-    def downstream_ended() -> None:
-        """
-        The client sends no more: it has half-closed, or gone.
-        """
-
-    def upstream_ended() -> None:
-        """
-        The engine sends no more.
-        """
-
-    def upstream_write_failed() -> None:
-        """
-        The engine takes no more of the request. Its answer may still come.
-        """
-
-    def abandon() -> None:
-        """
-        The connection is going away: nothing more can be told to the client.
-        """
-
-    def fail(error: PowerstripError) -> None:
-        """
-        End the exchange with an error.
         """

@@ -65,16 +65,10 @@ class Options(BaseOptions):
             "docker",
             None,
             None,
-            "The engine: unix:///PATH, tcp://HOST:PORT, or a Twisted client endpoint. [default: "
-            f"DOCKER_HOST, or {DEFAULT_ENGINE}]",
+            "The engine: unix:///PATH, tcp://HOST:PORT or a Twisted endpoint, if not DOCKER_HOST.",
         ],
         ["socket-mode", None, "0660", "The permissions of UNIX sockets, in octal."],
-        [
-            "socket-group",
-            None,
-            None,
-            "The group of UNIX sockets. [default: that of the engine's socket]",
-        ],
+        ["socket-group", None, None, "The group of UNIX sockets, if not that of the engine's."],
         ["grace", None, "10", "Seconds that running exchanges have to end after SIGTERM."],
     ]
     optFlags: ClassVar = [["trace", None, "Log heads, and what each hook changed."]]
@@ -86,7 +80,8 @@ class Options(BaseOptions):
     def opt_listen(self, address: str) -> None:
         """
         Where clients come in: unix:///PATH, tcp://HOST:PORT, or a Twisted server endpoint such as
-        systemd:domain=UNIX:index=0. May be given several times. [default: tcp://127.0.0.1:2375]
+        systemd:domain=UNIX:index=0. May be given several times; if not,
+        it is tcp://127.0.0.1:2375.
         """
         self["listen"].append(address)
 

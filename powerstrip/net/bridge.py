@@ -15,7 +15,6 @@ from typing import cast
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IProtocol,
     IPushProducer,
     ISSLTransport,
     ITransport,
@@ -68,11 +67,11 @@ class _BridgeEnd(Proxy):
         with far_socket, near_socket:  # the reactor keeps duplicates
             self._adopt(far_socket, _Once(far))
             # The producers stop each other before a byte moves.
-            cast(IConsumer, far.transport).registerProducer(transport, True)
+            cast(IConsumer, far.transport).registerProducer(cast(IPushProducer, transport), True)
             cast(IConsumer, transport).registerProducer(cast(IPushProducer, far.transport), True)
             near = self._wrapped.buildProtocol(self._addr)
             assert near is not None
-            self._adopt(near_socket, _Once(near))
+            self._adopt(near_socket, _Once(cast(Protocol, near)))
 
     def _adopt(self, end: socket.socket, factory: ServerFactory) -> None:
         end.setblocking(False)
@@ -86,8 +85,8 @@ class _Once(ServerFactory):
 
     noisy = False
 
-    def __init__(self, protocol: IProtocol) -> None:
+    def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         return self._protocol

@@ -35,8 +35,9 @@ from powerstrip.net.upstream import Engine, Upstream
 
 LINGER_SECONDS = 5.0
 """
-How long a client that still sends may take to read the last answer (nginx's ``lingering_timeout``): a
-TCP socket that is closed before all was read resets the connection, and the answer is lost.
+How long a client that still sends may take to read the last answer, as nginx's
+``lingering_timeout``: a TCP socket that is closed before all was read resets the connection, and
+the answer is lost.
 """
 
 

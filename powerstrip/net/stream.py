@@ -2,9 +2,9 @@
 One connected socket, read and written directly on the reactor.
 
 I/O: a `Stream` takes the socket over from the transport that Twisted made for it, and gives it back
-to be closed. Between the two it does what a transport would, and what a transport does not: it tells a
-half-close from a close, goes on reading when writing has failed (an engine that refuses an upload
-answers and closes), and lets the kernel move bytes to another stream.
+to be closed. Between the two it does what a transport would, and what a transport does not: it
+tells a half-close from a close, goes on reading when writing has failed (an engine that refuses an
+upload answers and closes), and lets the kernel move bytes to another stream.
 """
 
 from __future__ import annotations
