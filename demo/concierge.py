@@ -34,7 +34,8 @@ def welcome(request: IRequest) -> str:
     container = json.loads(client_request["Body"])
     if (container.get("HostConfig") or {}).get("Privileged"):
         request.setResponseCode(403)
-        return json.dumps({"message": "concierge: no privileged containers in this house"})
+        request.setHeader("Content-Type", "application/json")  # or docker shows the JSON itself
+        return json.dumps({"message": "concierge: no privileged containers here"})
     container["Env"] = [*(container.get("Env") or []), "GREETING=hello from a pre-hook"]
     client_request["Body"] = json.dumps(container)
     return reply("ModifiedClientRequest", client_request)
@@ -48,8 +49,8 @@ def announce(request: IRequest) -> str:
     response = json.load(request.content)["ServerResponse"]
     if response["Code"] == 201:
         created = json.loads(response["Body"])
-        print(f"container {created['Id'][:12]} is born", file=sys.__stdout__, flush=True)
-        created["Warnings"] = [*(created["Warnings"] or []), "a post-hook has seen this container"]
+        print(f"container {created['Id'][:12]} has been created", file=sys.__stdout__, flush=True)
+        created["Warnings"] = [*(created["Warnings"] or []), "seen by a post-hook"]
         response["Body"] = json.dumps(created)
     return reply("ModifiedServerResponse", response)
 

@@ -15,6 +15,7 @@ import time
 from demo.engine import EngineError, why_not
 from demo.stage import Stage, StageError, free_port, ignore
 from demo.story import Story
+from demo.trace import TraceReader
 
 CONFIG = """\
 version: 1
@@ -30,8 +31,8 @@ adapters:
 
 GREETING = "GREETING=hello from a pre-hook"
 LABELS = '{"via":"powerstrip"}'
-REFUSAL = "concierge: no privileged containers in this house"
-WARNING = "WARNING: a post-hook has seen this container"
+REFUSAL = "concierge: no privileged containers here"
+WARNING = "WARNING: seen by a post-hook"
 
 
 class DemoError(Exception):
@@ -117,7 +118,8 @@ class Demo:
         self.story.command(
             "twistd --nodaemon powerstrip --trace", *(f"{name} {value}" for name, value in options)
         )
-        self.stage.start_powerstrip(config, self.story.aside)
+        trace = TraceReader(lambda line: self.story.aside("powerstrip", line))
+        self.stage.start_powerstrip(config, lambda _, line: trace.read(line))
 
     def run_straight(self) -> None:
         self.story.step("A docker run, straight to the engine")
@@ -131,6 +133,7 @@ class Demo:
         seen = self.docker("run --name hooked busybox env")
         self.check(GREETING in seen, "a pre-hook has added a variable")
         self.check(WARNING in seen, "a post-hook has added a warning")
+        self.story.say("attach, wait and start have no hooks: their bytes pass as they are.")
 
     def compare(self) -> None:
         self.story.step("What the engine has made of the two")

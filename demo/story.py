@@ -63,21 +63,14 @@ class Story:
         """
         A line that a command has printed.
         """
-        self._print(f"   {line}")
+        self._print(f"   {line}".rstrip())
 
     def aside(self, who: str, line: str) -> None:
         """
-        A line that a program beside the commands has logged.
+        A line that a program beside the commands has logged, cut where it is too wide.
         """
-        first, later = f"   {who:>10} | ", f"   {'':>10} |   "
-        for part in textwrap.wrap(
-            line,
-            WIDTH,
-            initial_indent=first,
-            subsequent_indent=later,
-            break_on_hyphens=False,
-        ):
-            self._print(part, DIM)
+        text = f"   {who:>10} | {line}"
+        self._print(text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…", DIM)
 
     def close(self, text: str) -> None:
         """
