@@ -230,14 +230,17 @@ def check_members(text: str, path: RoutedPath) -> None:
         _check(value, _struct_of_body(path), is_map=False, place="")
     except RecursionError:
         raise DownstreamProtocolError("the JSON of the body is nested too deep") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise DownstreamProtocolError(f"the body is not one JSON value: {error}") from None
+    except ValueError:
+        # Python's bound on the digits of an int: an adapter in Python could not read it.
+        raise DownstreamProtocolError("the JSON of the body has too long a number") from None
     if re.search(r"\\u[dD][89a-fA-F]", text):
         _check_surrogates(value)
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise DownstreamProtocolError(f"the body is not one JSON value: {name}")
 
 
 def _check_surrogates(value: object) -> None:
