@@ -12,7 +12,7 @@ from typing import cast
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -178,6 +178,10 @@ class Downstream(Protocol):
             passed.begin(self.upstream)
         else:
             self._connecting = Deferred.fromCoroutine(self._begin(passed))
+            self._connecting.addErrback(self._cancelled)
+
+    def _cancelled(self, failure: Failure) -> None:
+        failure.trap(CancelledError)
 
     async def _begin(self, exchange: PassExchange) -> None:
         try:
@@ -220,6 +224,7 @@ class Downstream(Protocol):
         self.exchange = None
         if error is not None:
             self.stream.write(error_answer(error, exchange.request.method))
+            self._drop_upstream()
         self.proxy.log.ended(exchange, self, str(error) if error else None)
         if closes or self._is_last():
             self.close()

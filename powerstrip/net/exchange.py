@@ -125,10 +125,10 @@ class Exchange:
         Send the client the head after which the connection is no longer HTTP, and join the sides.
         """
         self._tunnelled = True
-        if self._request_ended:
-            self._request_ended = False
-            self._tunnel_request()
+        request_has_ended, self._request_ended = self._request_ended, False
         self.send_response(response, response.raw, UntilCloseBody())
+        if request_has_ended and not self.over:
+            self._tunnel_request()
 
     def fail(self, error: PowerstripError) -> None:
         """

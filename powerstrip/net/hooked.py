@@ -8,7 +8,8 @@ the pass lane. The coroutine is cancelled when the client leaves or the engine f
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -33,7 +34,7 @@ class HookedExchange(Exchange):
     A request that hooks see, and its answer.
     """
 
-    __slots__ = ("_reports", "_response", "_running", "hooks")
+    __slots__ = ("_reports", "_response", "_running", "_steps", "hooks")
 
     lane = "hook"
 
@@ -43,6 +44,7 @@ class HookedExchange(Exchange):
         super().__init__(connection, request, started)
         self.hooks = hooks
         self._response: Deferred[ResponseHead] = Deferred()
+        self._steps: Coroutine[Deferred[Any], Any, None] | None = None
         self._running: Deferred[None] | None = None
         self._reports: list[HookReport] = []
 
@@ -54,6 +56,7 @@ class HookedExchange(Exchange):
         """
         Run the exchange: an error of it is told to the client.
         """
+        self._steps = steps
         self._running = Deferred.fromCoroutine(steps)
         self._running.addErrback(self._failed)
 
@@ -139,7 +142,11 @@ class HookedExchange(Exchange):
         self.fail(PowerstripError("an error of its own, which its log shows"))
 
     def _cancel(self) -> None:
-        # In a turn of its own: the coroutine itself may be what ended the exchange.
-        running = self._running
-        if running is not None and not running.called:
-            self.connection.proxy.reactor.callLater(0, running.cancel)
+        steps, running = self._steps, self._running
+        if steps is None or (running is not None and running.called):
+            return
+        if running is None or cast(CoroutineType[Any, Any, None], steps).cr_running:
+            # A step of its own has ended the exchange: it can be cancelled where it waits next.
+            self.connection.proxy.reactor.callLater(0, self._cancel)
+        else:
+            running.cancel()

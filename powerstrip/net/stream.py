@@ -323,7 +323,9 @@ class Stream:
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        Take notice of a hang-up while not reading: what is in the socket can still be read.
+        Take notice of a hang-up. While not reading, what is in the socket can still be read later.
         """
-        self.reading = False
+        was_reading, self.reading = self.reading, False
         self.fail_write()
+        if was_reading and not self._ended:
+            self.end_read(ConnectionResetError(reason.getErrorMessage()))
