@@ -20,7 +20,7 @@ from demo.engine import why_not
 from demo.recorder import RecordedHook, Recorder
 from demo.stage import ROOT, Stage, ignore
 
-__all__ = ["EXAMPLE", "record"]
+__all__ = ["DOCUMENT", "EXAMPLE", "record"]
 
 DOCUMENT = ROOT / "docs" / "hook-protocol.md"
 
