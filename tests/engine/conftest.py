@@ -24,13 +24,15 @@ HERE = Path(__file__).parent
 ENGINES = Path("/tmp/powerstrip-tests")
 """Not below pytest's own directory: a socket's path has 107 characters at most."""
 
+NO_HOOKS = "version: 1\nendpoints: {}\nadapters: {}\n"
+
 
 class StartPowerstrip(Protocol):
     """
     Starts a powerstrip in front of the engine; it is stopped with the test session.
     """
 
-    def __call__(self, config: str = "version: 1\n", *options: str) -> Proxy: ...
+    def __call__(self, config: str = NO_HOOKS, *options: str) -> Proxy: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,7 +90,7 @@ def powerstrip(engine: PrivateEngine) -> Iterator[StartPowerstrip]:
     """
     with ExitStack() as stack:
 
-        def start(config: str = "version: 1\n", *options: str) -> Proxy:
+        def start(config: str = NO_HOOKS, *options: str) -> Proxy:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ps-", dir="/tmp"))
             proxy = Proxy(Path(directory), engine.docker_host, config, *options)
             stack.callback(proxy.stop)

@@ -80,7 +80,7 @@ def sockets() -> None:
     started = client.api.exec_start(exec_id, socket=True)
     started._sock.sendall(b"x" * 100_000)
     started._sock.shutdown(1)
-    print(len(read_all(started)), client.api.exec_inspect(exec_id)["ExitCode"])
+    print(read_all(started).count(b"x"), client.api.exec_inspect(exec_id)["ExitCode"])
 
 
 def read_all(stream: io.RawIOBase) -> bytes:

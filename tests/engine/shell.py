@@ -4,12 +4,15 @@ The shell that runs command lines of the conformance table.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -59,47 +62,60 @@ class Outcome:
 
 class Shell:
     """
-    Runs command lines of the table against one address, and forgets what they made.
+    Runs lines of the table against one address, and forgets what they made.
+
+    Args:
+        docker_host: The engine, or a powerstrip before it.
+        places: What the table's variables ``$BIG`` and the like stand for, and the ``PATH``.
     """
 
-    def __init__(
-        self, engine: PrivateEngine, docker_host: str, prefix: str, big_image: Path, bin_: Path
-    ) -> None:
+    _prefixes = itertools.count(100)
+
+    def __init__(self, engine: PrivateEngine, docker_host: str, places: Mapping[str, str]) -> None:
         self._engine = engine
-        self._prefix = prefix
         self._docker_host = docker_host
         self._environment = {
-            "PATH": f"{bin_}:{os.environ['PATH']}",
             "LC_ALL": "C.UTF-8",
             "TERM": "dumb",
-            "N": prefix,
-            "BIG": str(big_image),
             "ENGINE": engine.docker_host,
             "PYTHON": sys.executable,
             "HERE": str(HERE),
+            **places,
         }
 
     def run(self, command: Command) -> Outcome:
         """
         The outcome of one row, with what differs from run to run hidden.
         """
+        # All of one length, so that columns stay where they are.
+        prefix = f"n{next(self._prefixes)}x"
         with tempfile.TemporaryDirectory(prefix="ps-work-") as work:
+            environment = self._environment | {
+                "N": prefix,
+                "HOME": f"{work}/.home",
+                "DOCKER_CONFIG": f"{work}/.home",
+            }
             try:
-                self.must(command.setup, Path(work))
-                outcome = self._bash(command, Path(work))
+                self.must(command.setup, Path(work), environment)
+                environment["DOCKER_HOST"] = self._docker_host
+                outcome = _bash(command, Path(work), environment)
             finally:
-                self._forget()
+                self._forget(prefix)
+        secrets = {prefix: "N", work: "WORK", self._docker_host.removeprefix("unix://"): "HOST"}
         return Outcome(
             outcome.status,
-            self._hide(outcome.stdout, command, work),
-            self._hide(outcome.stderr, command, work),
+            _hide(outcome.stdout, command, secrets),
+            _hide(outcome.stderr, command, secrets),
         )
 
-    def must(self, line: str, work: Path) -> None:
+    def must(self, line: str, work: Path, environment: Mapping[str, str] | None = None) -> None:
         """
         Run a line past any proxy that only makes ready.
         """
-        environment = self._places(self._engine.docker_host, work)
+        environment = {
+            **(environment or self._environment),
+            "DOCKER_HOST": self._engine.docker_host,
+        }
         done = subprocess.run(
             ["bash", "-ec", line],
             cwd=work,
@@ -110,47 +126,53 @@ class Shell:
         )
         assert done.returncode == 0, f"{line}: {done.stderr}"
 
-    def _places(self, docker_host: str, work: Path) -> dict[str, str]:
-        home = {"HOME": f"{work}/.home", "DOCKER_CONFIG": f"{work}/.home"}
-        return self._environment | home | {"DOCKER_HOST": docker_host}
-
-    def _bash(self, command: Command, work: Path) -> Outcome:
-        environment = self._places(self._docker_host, work)
-        if command.typed:
-            status, written = run_on_terminal(command.line, command.typed, work, environment)
-            return Outcome(status, written.decode(errors="replace"), "")
-        done = subprocess.run(
-            ["bash", "-c", command.line],
-            cwd=work,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=LIMIT_SECONDS,
-        )
-        texts = (output.decode(errors="replace") for output in (done.stdout, done.stderr))
-        return Outcome(done.returncode, *texts)
-
-    def _hide(self, text: str, command: Command, work: str) -> str:
-        for given, stand_in in (
-            (self._prefix, "N"),
-            (work, "WORK"),
-            (self._docker_host, "HOST"),
-            (self._docker_host.removeprefix("unix://"), "HOST"),
-        ):
-            text = text.replace(given, stand_in)
-        for pattern, stand_in in (*command.hides, *HIDDEN):
-            text = re.sub(pattern, stand_in, text, flags=re.MULTILINE)
-        return text
-
-    def _forget(self) -> None:
+    def _forget(self, prefix: str) -> None:
         """
-        Remove from the engine what has this shell's prefix in its name.
+        Remove from the engine what has a name with this prefix.
         """
         for kind, (target, key) in LISTS.items():
             found = json.loads(self._engine.request("GET", target)[1])
             for thing in (found["Volumes"] or ()) if kind == "volumes" else found:
                 names = [thing[key]] if isinstance(thing[key], str) else thing[key] or ()
                 for name in names:
-                    if name.removeprefix("/").startswith(self._prefix):
+                    if name.removeprefix("/").startswith(prefix):
                         target = f"/{kind}/{quote(name.removeprefix('/'))}?force=1&v=1"
                         self._engine.request("DELETE", target)
+
+
+def _bash(command: Command, work: Path, environment: Mapping[str, str]) -> Outcome:
+    """
+    Run a row's line; one that does not end in time has an outcome as well.
+    """
+    if command.typed:
+        status, written = run_on_terminal(command.line, command.typed, work, environment)
+        return Outcome(status, written.decode(errors="replace"), "")
+    with subprocess.Popen(
+        ["bash", "-c", command.line],
+        cwd=work,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=LIMIT_SECONDS)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            # With all that it has started: else these hold the pipes open.
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            status, stderr = -1, stderr + b"\nended after %d s\n" % LIMIT_SECONDS
+    return Outcome(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def _hide(text: str, command: Command, secrets: Mapping[str, str]) -> str:
+    """
+    The text without what differs from run to run.
+    """
+    for given, stand_in in secrets.items():
+        text = text.replace(given, stand_in)
+    for pattern, stand_in in (*command.hides, *HIDDEN):
+        text = re.sub(pattern, stand_in, text, flags=re.MULTILINE)
+    return text

@@ -27,7 +27,8 @@ def run_on_terminal(
     Run a bash line on a terminal of its own, and make the moves there.
 
     Returns:
-        The exit status, and what was written to the terminal.
+        The exit status, and what was written to the terminal. The status is -1 when
+        something to wait for has not come in time.
     """
     ours, theirs = os.openpty()
     resize(ours, 24, 80)
@@ -51,6 +52,8 @@ def run_on_terminal(
                 resize(ours, move.rows, move.columns)
         screen.read_until(None)
         return process.wait(timeout=LIMIT_SECONDS), screen.written
+    except TimeoutError as error:
+        return -1, screen.written + f"\n{error}\n".encode()
     finally:
         process.kill()
         process.wait()
@@ -82,12 +85,15 @@ class Screen:
         while not self._finds(pattern):
             left = max(0, deadline - time.monotonic())
             ready, _, _ = select.select([self._terminal], [], [], left)
-            assert ready, f"never shown: {pattern}; shown: {self.written!r}"
             try:
-                self.written += os.read(self._terminal, 65536)
+                written = os.read(self._terminal, 65536) if ready else b""
             except OSError:  # EIO is a terminal's end of file
-                assert pattern is None, f"never shown: {pattern}; shown: {self.written!r}"
-                return
+                if pattern is None:
+                    return
+                written = b""
+            if not written:
+                raise TimeoutError(f"never shown: {pattern or 'the end'}")
+            self.written += written
 
     def _finds(self, pattern: str | None) -> bool:
         found = pattern is not None and re.search(pattern.encode(), self.written[self._seen :])

@@ -8,41 +8,27 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from demo.engine import PrivateEngine, busybox_root
 from tests.engine.big_image import image_archive
-from tests.engine.commands import BOX, COMMANDS, Command, Mode
+from tests.engine.commands import COMMANDS, LONG_RUNNING, Command, Mode
 from tests.engine.conftest import StartPowerstrip
 from tests.engine.noop_adapter import NoopAdapter
 from tests.engine.shell import Outcome, Shell
 
-PREFIXES = {"direct": "nd1", "plain": "np1", "hooked": "nh1"}
-"""What ``$N`` is: of one length, so that columns stay where they are."""
+WORKERS = 4
+"""Rows spend most of their time waiting for the engine."""
 
-
-@pytest.fixture(scope="session")
-def make_shell(engine: PrivateEngine) -> Iterator[Callable[[str, str], Shell]]:
-    """
-    A function that makes a Shell of a docker host and a prefix; the box is running.
-    """
-    with tempfile.TemporaryDirectory(prefix="ps-conformance-") as directory:
-        big_image, bin_ = Path(directory, "big.tar"), Path(directory, "bin")
-        with big_image.open("wb") as file:
-            for piece in image_archive("big:latest", busybox_root(), 300_000_000):
-                file.write(piece)
-        bin_.mkdir()
-        (bin_ / "docker").symlink_to(docker_client())
-
-        def make(docker_host: str, prefix: str) -> Shell:
-            return Shell(engine, docker_host, prefix, big_image, bin_)
-
-        wait = "until docker exec box test -e /ready; do sleep 0.05; done"
-        make(engine.docker_host, "").must(f"{BOX}; {wait}", Path(directory))
-        yield make
+TABLE = [
+    pytest.param(mode, command, id=f"{mode}-{command.name}")
+    for command in COMMANDS
+    for mode in command.modes
+]
 
 
 def docker_client() -> str:
@@ -59,85 +45,105 @@ def docker_client() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def directly(
-    engine: PrivateEngine, make_shell: Callable[[str, str], Shell]
-) -> Callable[[Command], Outcome]:
+@pytest.fixture(scope="module")
+def places() -> Iterator[dict[str, str]]:
     """
-    A function that gives the outcome of a row without a proxy, found out once.
+    What the table's variables stand for.
     """
-    shell = make_shell(engine.docker_host, PREFIXES["direct"])
-    outcomes: dict[str, Outcome] = {}
+    with tempfile.TemporaryDirectory(prefix="ps-conformance-") as directory:
+        big_image, programs = Path(directory, "big.tar"), Path(directory, "bin")
+        with big_image.open("wb") as file:
+            for piece in image_archive("big:latest", busybox_root(), 300_000_000):
+                file.write(piece)
+        programs.mkdir()
+        (programs / "docker").symlink_to(docker_client())
+        yield {"BIG": str(big_image), "PATH": f"{programs}:{os.environ['PATH']}"}
 
-    def outcome(command: Command) -> Outcome:
-        if command.name not in outcomes:
-            outcomes[command.name] = shell.run(command)
-        return outcomes[command.name]
 
-    return outcome
-
-
-@pytest.fixture(scope="session")
-def proxied(
-    request: pytest.FixtureRequest,
-    powerstrip: StartPowerstrip,
-    make_shell: Callable[[str, str], Shell],
-) -> Callable[[Mode], Shell]:
+@pytest.fixture(scope="module")
+def direct(
+    engine: PrivateEngine, places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Shell:
     """
-    A function that gives the Shell whose docker speaks to powerstrip.
+    The Shell whose docker speaks to the engine; the containers that rows share are running.
     """
-    shells: dict[Mode, Shell] = {}
-
-    def shell(mode: Mode) -> Shell:
-        if mode not in shells:
-            config = "version: 1\n"
-            if mode == "hooked":
-                adapter: NoopAdapter = request.getfixturevalue("noop_adapter")
-                config = (
-                    'version: 1\nendpoints: {"* /*": {pre: [noop], post: [noop]}}\n'
-                    f"adapters: {{noop: {adapter.url}}}\n"
-                )
-            shells[mode] = make_shell(powerstrip(config).docker_host, PREFIXES[mode])
-        return shells[mode]
-
+    shell = Shell(engine, engine.docker_host, places)
+    shell.must(LONG_RUNNING, tmp_path_factory.mktemp("direct"))
     return shell
 
 
-TABLE = [
-    pytest.param(mode, command, id=f"{mode}-{command.name}")
-    for command in COMMANDS
-    for mode in command.modes
-]
+@pytest.fixture(scope="module")
+def proxied(
+    engine: PrivateEngine,
+    powerstrip: StartPowerstrip,
+    noop_adapter: NoopAdapter,
+    places: dict[str, str],
+) -> dict[Mode, Shell]:
+    """
+    The Shells whose docker speaks to powerstrip: with no hook, and with two on everything.
+    """
+    everything = (
+        'version: 1\nendpoints: {"* /*": {pre: [noop], post: [noop]}}\n'
+        f"adapters: {{noop: {noop_adapter.url}}}\n"
+    )
+    return {
+        "plain": Shell(engine, powerstrip().docker_host, places),
+        "hooked": Shell(engine, powerstrip(everything).docker_host, places),
+    }
+
+
+Outcomes = Mapping[Mode | None, Outcome]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, direct: Shell, proxied: dict[Mode, Shell]
+) -> Iterator[Mapping[str, Future[Outcomes]]]:
+    """
+    What came of each row that this session asks for: without a proxy, and in its modes.
+
+    The rows run beside one another and ahead of their tests, but each in one mode
+    after the other: so it meets the same engine, and may do what can be done once only.
+    """
+    modes: dict[str, list[Mode]] = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and "command" in getattr(item, "fixturenames", ()):
+            mode, command = (item.callspec.params[name] for name in ("mode", "command"))
+            modes.setdefault(command.name, []).append(mode)
+
+    def run(command: Command) -> Outcomes:
+        return {
+            None: direct.run(command),
+            **{mode: proxied[mode].run(command) for mode in modes[command.name]},
+        }
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        named = {command.name: command for command in COMMANDS}
+        yield {name: pool.submit(run, named[name]) for name in modes}
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize(("mode", "command"), TABLE)
 def test_as_without_proxy(
-    mode: Mode,
-    command: Command,
-    directly: Callable[[Command], Outcome],
-    proxied: Callable[[Mode], Shell],
+    mode: Mode, command: Command, outcomes: Mapping[str, Future[Outcomes]]
 ) -> None:
     """
     A docker command has the same exit status and the same output with powerstrip as without.
     """
-    expected = directly(command)
+    outcome = outcomes[command.name].result()
+    expected = outcome[None]
     assert expected.status == command.status, str(expected)
     assert re.search(command.shows, expected.stdout + expected.stderr), str(expected)
 
-    assert str(proxied(mode).run(command)) == str(expected)
+    assert str(outcome[mode]) == str(expected)
 
 
-def test_hooks_ran(
-    proxied: Callable[[Mode], Shell],
-    noop_adapter: NoopAdapter,
-    directly: Callable[[Command], Outcome],
-) -> None:
+def test_hooks_run(proxied: dict[Mode, Shell], noop_adapter: NoopAdapter) -> None:
     """
     The table's hooks are in force: both kinds are called for a docker command.
     """
-    shell = proxied("hooked")
     before = noop_adapter.calls()
-    shell.run(Command("ps", "docker ps"))
+    proxied["hooked"].run(Command("ps", "docker ps"))
     after = noop_adapter.calls()
 
     assert after["pre-hook"] > before["pre-hook"]
