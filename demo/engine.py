@@ -157,11 +157,14 @@ class PrivateEngine:
             "POST",
             f"/images/create?fromSrc=-&repo=busybox&tag=latest&changes={changes}",
             busybox_root(),
+            "application/x-tar",
         )
         if status != 200 or b'"error"' in answer:
             raise EngineError(f"import of busybox: {status} {answer.decode(errors='replace')}")
 
-    def request(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+    def request(
+        self, method: str, target: str, body: bytes = b"", content_type: str = "application/json"
+    ) -> tuple[int, bytes]:
         """
         One exchange with this engine, past any proxy.
         """
@@ -170,7 +173,7 @@ class PrivateEngine:
         with contextlib.closing(connection):
             connection.sock.settimeout(60)
             connection.sock.connect(str(self.socket))
-            connection.request(method, target, body, {"Content-Type": "application/x-tar"})
+            connection.request(method, target, body, {"Content-Type": content_type})
             response = connection.getresponse()
             return response.status, response.read()
 

@@ -52,6 +52,15 @@ class NoopAdapter:
         self.url = f"http://127.0.0.1:{port}/hook"
         self._calls_url = f"http://127.0.0.1:{port}/calls"
 
+    def on_everything(self) -> str:
+        """
+        A configuration with this adapter before and after each request.
+        """
+        return (
+            'version: 1\nendpoints: {"* /*": {pre: [noop], post: [noop]}}\n'
+            f"adapters: {{noop: {self.url}}}\n"
+        )
+
     def calls(self) -> dict[str, int]:
         """
         How many hooks of each type have come so far.

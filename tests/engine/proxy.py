@@ -72,6 +72,12 @@ class Proxy:
         """
         return self._status("VmHWM")
 
+    def forget_peak(self) -> None:
+        """
+        Let the peak be what is its own now (proc(5), ``clear_refs``).
+        """
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
     def stop(self) -> None:
         """
         Ask it to end, once, and assert that it ends well.

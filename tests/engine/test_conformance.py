@@ -82,13 +82,9 @@ def proxied(
     """
     The Shells whose docker speaks to powerstrip: with no hook, and with two on everything.
     """
-    everything = (
-        'version: 1\nendpoints: {"* /*": {pre: [noop], post: [noop]}}\n'
-        f"adapters: {{noop: {noop_adapter.url}}}\n"
-    )
     return {
         "plain": Shell(engine, powerstrip().docker_host, places),
-        "hooked": Shell(engine, powerstrip(everything).docker_host, places),
+        "hooked": Shell(engine, powerstrip(noop_adapter.on_everything()).docker_host, places),
     }
 
 
