@@ -23,7 +23,7 @@ from typing import Self
 
 from demo.engine import PrivateEngine
 
-__all__ = ["Program", "Stage", "StageError", "free_port", "ignore"]
+__all__ = ["Program", "Stage", "StageError", "free_port", "ignore", "listens"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -151,7 +151,7 @@ class Stage:
         """
         program = Program(name, command, on_line)
         self._stack.callback(program.stop)
-        program.wait_for(lambda: _listens(socket.AF_INET, ("127.0.0.1", port)))
+        program.wait_for(lambda: listens(socket.AF_INET, ("127.0.0.1", port)))
 
     def start_powerstrip(self, config: str, on_line: OnLine) -> Program:
         """
@@ -165,7 +165,7 @@ class Stage:
         program = Program("powerstrip", command, on_line)
         self._stack.callback(program.stop)
         path = self.powerstrip_host.removeprefix("unix://")
-        program.wait_for(lambda: _listens(socket.AF_UNIX, path))
+        program.wait_for(lambda: listens(socket.AF_UNIX, path))
         return program
 
     def powerstrip_options(self) -> dict[str, str]:
@@ -202,7 +202,10 @@ def free_port() -> int:
     return port
 
 
-def _listens(family: socket.AddressFamily, address: tuple[str, int] | str) -> bool:
+def listens(family: socket.AddressFamily, address: tuple[str, int] | str) -> bool:
+    """
+    Whether somebody takes connections there.
+    """
     with closing(socket.socket(family)) as client:
         return client.connect_ex(address) == 0
 

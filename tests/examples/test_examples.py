@@ -8,7 +8,6 @@ import http.client
 import json
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.stage import Program, free_port, ignore, listens
 from powerstrip.core.config import Config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -31,27 +31,13 @@ def running(*command: str) -> Iterator[int]:
     """
     A process that listens on the port that it is given as its last argument.
     """
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-    process = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL)
+    port = free_port()
+    program = Program(command[0], [*command, str(port)], ignore)
     try:
-        wait_for(port)
+        program.wait_for(lambda: listens(socket.AF_INET, ("127.0.0.1", port)))
         yield port
     finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+        program.stop()
 
 
 def pre_hook(port: int, path: str, body: str | None) -> Answer:
