@@ -22,7 +22,7 @@ def error_answer(error: PowerstripError, method: str) -> bytes:
         method: The request's: an answer to HEAD has no body.
     """
     if isinstance(error, HookRefused):
-        body, content_type = error.body, error.content_type or "text/plain"
+        body, content_type = error.body, _header_value(error.content_type) or "text/plain"
     else:
         message = {"message": f"powerstrip: {error}"}
         body, content_type = json.dumps(message).encode("ascii") + b"\n", "application/json"
@@ -32,7 +32,11 @@ def error_answer(error: PowerstripError, method: str) -> bytes:
         f"Content-Length: {len(body)}\r\n"
         "Connection: close\r\n\r\n"
     )
-    return head.encode("latin-1") + (b"" if method == "HEAD" else body)
+    return head.encode("ascii") + (b"" if method == "HEAD" else body)
+
+
+def _header_value(text: str | None) -> str | None:
+    return text if text is not None and text.isascii() and text.isprintable() else None
 
 
 def status_line(status: int) -> str:

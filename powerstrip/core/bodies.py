@@ -31,7 +31,6 @@ _SECRET = re.compile(r"/auth")  # credentials in, a token out
 _BINARY = re.compile(
     r"application/(?:x-tar|x-gzip|gzip|octet-stream|vnd\.docker\..*-stream)", re.IGNORECASE
 )
-_FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
 _JSON = re.compile(r"application/(?:.+\+)?json", re.IGNORECASE)
 
 
@@ -44,20 +43,6 @@ def shows_request_body(head: RequestHead, path: RoutedPath) -> bool:
     return not _ARCHIVES.fullmatch(path.unversioned) or bool(
         _JSON.fullmatch(_media_type(head.value(b"content-type")))
     )
-
-
-def check_media_type(head: RequestHead) -> None:
-    """
-    Refuse a form in the body of a request that hooks see.
-
-    Go's ``ParseForm`` puts its parameters before those of the query, and hooks are shown the query
-    only. The Docker API knows no forms.
-
-    Raises:
-        DownstreamProtocolError: for a body, if not an empty one, of such a type.
-    """
-    if head.body().length != 0 and _FORM.fullmatch(_media_type(head.value(b"content-type"))):
-        raise DownstreamProtocolError("a form in the body could hide the parameters of the query")
 
 
 def request_text(body: bytes, path: RoutedPath) -> str | None:

@@ -230,13 +230,20 @@ class Head:
         """
         return next((value for field, value in self.fields if field == name), None)
 
+    def values(self, name: bytes) -> list[bytes]:
+        """
+        All fields of this (lower-case) name, in order.
+        """
+        return [value for field, value in self.fields if field == name]
+
     def tokens(self, name: bytes) -> frozenset[bytes]:
         """
         The elements of a list such as ``Connection: keep-alive, Upgrade``, in lower case.
         """
-        values = (value for field, value in self.fields if field == name)
         return frozenset(
-            token.strip(b" \t").lower() for value in values for token in value.split(b",")
+            token.strip(b" \t").lower()
+            for value in self.values(name)
+            for token in value.split(b",")
         )
 
     def rewritten(self, start_line: bytes, changes: Mapping[bytes, bytes | None]) -> bytes:
@@ -423,8 +430,8 @@ def _fields(raw: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _check_framing(head: Head, error: type[PowerstripError]) -> None:
-    lengths = [value for name, value in head.fields if name == b"content-length"]
-    codings = [value for name, value in head.fields if name == b"transfer-encoding"]
+    lengths = head.values(b"content-length")
+    codings = head.values(b"transfer-encoding")
     if len(lengths) > 1:
         raise error("the head has more than one Content-Length")
     if lengths and codings:

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from powerstrip.core.answers import error_answer
 from powerstrip.core.config import Config
-from powerstrip.core.http1 import RequestHead, find_request_end
+from powerstrip.core.http1 import LengthBody, RequestHead, find_request_end
 from powerstrip.errors import PowerstripError
 from powerstrip.interfaces import IFeeder
 from powerstrip.net.exchange import Exchange
@@ -223,7 +223,10 @@ class Downstream(Protocol):
         """
         self.exchange = None
         if error is not None:
-            self.stream.write(error_answer(error, exchange.request.method))
+            answer = error_answer(error, exchange.request.method)
+            exchange.response_body = body = LengthBody(len(answer.partition(b"\r\n\r\n")[2]))
+            body.take(answer)
+            self.stream.write(answer)
             self._drop_upstream()
         self.proxy.log.ended(exchange, self, str(error) if error else None)
         if closes or self._is_last():

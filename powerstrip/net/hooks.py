@@ -9,7 +9,6 @@ from __future__ import annotations
 import treq
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -77,16 +76,21 @@ class HookClient:
         Send a hook, and give the adapter's reply (`IHookClient`).
         """
         calling = Deferred.fromCoroutine(self._post(adapter, payload))
-        calling.addTimeout(adapter.timeout_seconds, self._reactor)
+        limit = self._reactor.callLater(adapter.timeout_seconds, calling.cancel)
         try:
             return await calling
-        except DeferredTimeout:
-            what = f"timed out after {adapter.timeout_seconds:g} s"
-            raise HookTimeout(adapter.name, adapter.display_url, what) from None
-        except (CancelledError, HookError):
+        except HookError:
             raise
         except Exception as error:
+            if not limit.active():
+                what = f"timed out after {adapter.timeout_seconds:g} s"
+                raise HookTimeout(adapter.name, adapter.display_url, what) from None
+            if _is_cancelled(error):
+                raise CancelledError from None
             raise HookConnectError(adapter.name, adapter.display_url, _what_broke(error)) from error
+        finally:
+            if limit.active():
+                limit.cancel()
 
     async def close(self) -> None:
         """
@@ -178,10 +182,20 @@ async def _collect(adapter: Adapter, response: IResponse) -> bytes:
     return b"".join(chunks)
 
 
+def _is_cancelled(error: Exception) -> bool:
+    return isinstance(error, CancelledError) or any(
+        reason.check(CancelledError) for reason in _reasons(error)
+    )
+
+
 def _what_broke(error: Exception) -> str:
     if isinstance(error, (ConnectError, DNSLookupError)):
         return f"can't be reached: {error}"
-    reasons = getattr(error, "reasons", None)
-    if reasons and isinstance(reasons[0], Failure):
-        return f"broke off: {reasons[0].getErrorMessage()}"
-    return f"broke off: {error}"
+    reasons = _reasons(error)
+    return f"broke off: {reasons[0].getErrorMessage() if reasons else error}"
+
+
+def _reasons(error: Exception) -> list[Failure]:
+    # What `twisted.web.client.ResponseFailed` and its kin wrap.
+    reasons: list[Failure] = getattr(error, "reasons", [])
+    return reasons

@@ -12,7 +12,6 @@ from twisted.web.proxy import ReverseProxyResource
 from twisted.web.server import NOT_DONE_YET
 
 from powerstrip.core.bodies import (
-    check_media_type,
     holds_response_body,
     request_text,
     response_text,
@@ -23,6 +22,7 @@ from powerstrip.core.config import Adapter
 from powerstrip.core.endpoints import RoutedPath
 from powerstrip.core.hijack import leaves_http
 from powerstrip.core.http1 import ResponseHead
+from powerstrip.core.parameters import check_parameters
 from powerstrip.core.payloads import ClientRequest, ServerResponse
 from powerstrip.core.rewrite import (
     payload,
@@ -62,7 +62,7 @@ class ProxyResource(ReverseProxyResource):
         chain = Chain(self._hook_client.call, exchange.report, self.reactor.seconds)
         head, hooks = exchange.request, exchange.hooks
         path = RoutedPath.parse(head.target)
-        check_media_type(head)
+        check_parameters(head)
 
         held = await self._hold_request(exchange, path)
         text = request_text(payload(head, held), path) if held else None

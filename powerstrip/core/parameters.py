@@ -1,0 +1,36 @@
+"""
+Parameters that the engine would read, and a hook would not.
+
+Sans-I/O. Hooks are shown the query. The engine also takes parameters from forms, and older ones
+separate them by semicolons: a request that makes use of either is refused. Docker's API uses neither.
+"""
+
+from __future__ import annotations
+
+import re
+
+from powerstrip.core.http1 import RequestHead
+from powerstrip.errors import DownstreamProtocolError
+
+_FORM = re.compile(rb"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
+
+
+def check_parameters(head: RequestHead) -> None:
+    """
+    Refuse parameters that hooks would not be shown.
+
+    Raises:
+        DownstreamProtocolError: for a form in the body, whose parameters Go's ``ParseForm`` puts
+            before those of the query; for a Content-Type that is not ASCII, which Go's
+            ``mime.ParseMediaType`` may take for a form's, since it trims and lowers Unicode; for a
+            semicolon in the query, which separates parameters to Go before 1.17.
+    """
+    if b";" in head.target.partition(b"?")[2]:
+        raise DownstreamProtocolError('a ";" in the query must be escaped')
+    if head.body().length == 0:
+        return
+    for content_type in head.values(b"content-type"):
+        if not content_type.isascii():
+            raise DownstreamProtocolError("Content-Type is not ASCII")
+        if _FORM.fullmatch(content_type.partition(b";")[0].strip()):
+            raise DownstreamProtocolError("a form in the body could hide the query's parameters")
