@@ -1,8 +1,8 @@
 """
 Parameters that the engine would read, and a hook would not.
 
-Sans-I/O. Hooks are shown the query. The engine also takes parameters from forms, and older ones
-separate them by semicolons: a request that makes use of either is refused. Docker's API uses neither.
+Sans-I/O. Hooks are shown the query. The engine also takes parameters from forms, and older engines
+separate them by semicolons. Docker's API uses neither: a request that does is refused.
 """
 
 from __future__ import annotations

@@ -66,6 +66,7 @@ class Stream:
         "_closing",
         "_ended",
         "_fd",
+        "_given_back",
         "_half_closing",
         "_outgoing",
         "_reactor",
@@ -101,6 +102,7 @@ class Stream:
         self._half_closing = False
         self._closing = False
         self._ended = False
+        self._given_back = False
         self.reading = False
         self.write_failed = False
         self.feeder = None
@@ -176,6 +178,8 @@ class Stream:
         """
         Close, after all that was written has gone out. The owner is told nothing more.
         """
+        if self._given_back:
+            return
         self._closing = True
         self.pause()
         if not self._outgoing or self.write_failed:
@@ -186,9 +190,9 @@ class Stream:
         """
         Close at once. The owner is told nothing more.
         """
-        self._closing = True
-        self._give_back()
-        self._transport.abortConnection()
+        if not self._given_back:
+            self._give_back()
+            self._transport.abortConnection()
 
     def peer_has_gone(self) -> bool:
         """
@@ -196,6 +200,8 @@ class Stream:
 
         A UNIX socket tells that from a half-close; TCP learns it only when it writes.
         """
+        if self._given_back:
+            return True
         poll = select.poll()
         poll.register(self._fd, 0)
         return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
@@ -256,6 +262,9 @@ class Stream:
                 self.fail_write()
 
     def _give_back(self) -> None:
+        # Once: the number of a closed descriptor may be another connection's by now.
+        self._given_back = True
+        self._closing = True
         self.reading = False
         self._ended = True
         self.write_failed = True
