@@ -939,6 +939,11 @@ def _forms() -> Iterator[Spelling]:
         ),
         "in a form that is JSON": message(line, form, body=b'{"x":"&name=banned-@MARK@&"}'),
         "in a form with Expect": message(line, form, "Expect: 100-continue", body=bad),
+        "in a form and a no-break space": message(line, form + "\xc2\xa0", body=bad),
+        "in a form and a next line": message(line, form + "\xc2\x85;x=y", body=bad),
+        "in a wide space and a form": message(line, form.replace(" ", " \xe3\x80\x80"), body=bad),
+        "in a form with a dotted I": message(line, form.replace("appli", "appl\xc4\xb0"), body=bad),
+        "in a form with a raw no-break space": message(line, form + "\xa0", body=bad),
         "in a multipart form": message(line, multipart_form, body=multipart),
         "in a multipart form, no name": message(
             line.replace("name=good-@MARK@", "x=y"), multipart_form, body=multipart
