@@ -32,6 +32,7 @@ setup(
         "adapters": ["klein>=24.8"],
         "dev": [
             "docker>=7.1",
+            "h11>=0.16",
             "hypothesis>=6.100",
             "klein>=24.8",
             "mypy>=1.11",
