@@ -42,6 +42,7 @@ _RESPONSE = re.compile(
 _TRAILER = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _TOKEN_START = re.compile(_TOKEN)
+_REQUEST_LINE = re.compile(_TOKEN + rb" [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"  # RFC 9113, section 3.4
@@ -399,7 +400,8 @@ def find_request_end(data: bytes | bytearray, start: int = 0) -> int:
         return end + 4
     if end >= 0 or len(data) >= MAX_HEAD_BYTES:
         raise HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes")
-    if not _TOKEN_START.match(data) or _BARE_LF.search(data, start):
+    beginning = _REQUEST_LINE if b"\n" in data else _TOKEN_START
+    if not beginning.match(data) or _BARE_LF.search(data, start):
         raise DownstreamProtocolError(_what_is_wrong(bytes(data)))
     return -1
 
@@ -448,12 +450,11 @@ def _what_is_wrong(data: bytes) -> str:
         return "HTTP/2 is not spoken here: hooks read HTTP/1.1"
     if data[:2] == b"\x16\x03":
         return "this is a TLS handshake, and TLS is not spoken here"
-    start_line, _, fields = data.partition(b"\n")
-    if not re.fullmatch(_TOKEN + rb" [!-~\x80-\xff]+ HTTP/1\.[01]\r", start_line):
+    if not _REQUEST_LINE.match(data):
         return "malformed HTTP request line"
     if _BARE_LF.search(data):
         return "a line of the request's head does not end with CR LF"
-    for line in fields.split(b"\r\n"):
+    for line in data.split(b"\r\n"):
         if line[:1] in (b" ", b"\t"):
             return "a header field is folded over two lines"
     return "malformed header field"
