@@ -145,7 +145,7 @@ class HookedExchange(Exchange):
         steps, running = self._steps, self._running
         if steps is None or (running is not None and running.called):
             return
-        if running is None or cast(CoroutineType[Any, Any, None], steps).cr_running:
+        if running is None or cast("CoroutineType[Any, Any, None]", steps).cr_running:
             # A step of its own has ended the exchange: it can be cancelled where it waits next.
             self.connection.proxy.reactor.callLater(0, self._cancel)
         else:
