@@ -89,6 +89,11 @@ AWAITS_SIZES = " ".join(
 )
 """A container's command at a terminal of 24 by 80, to be resized twice."""
 
+TICKS = "trap 'exit 7' TERM; while :; do echo tick; sleep 0.05; done"
+"""A container's command that shows when somebody attaches, and ends as the one above."""
+
+UNTIL_TICK = "until grep -q tick out 2>/dev/null; do sleep 0.02; done"
+
 CANCELLED_WAIT = ((r'time=.* msg="error waiting for container: context canceled"\n', ""),)
 """What the client says now and then when a container does not start."""
 
@@ -181,7 +186,7 @@ RUN = (
         "docker run --rm -it -e PS1='> ' -e TERM=dumb busybox sh",
         "6 x 7 is 42",
         typed=(Type("> ", b"echo 6 x 7 is $((6*7))\n"), Type("is 42", b""), Type("> ", b"exit\n")),
-        hides=((r"\x1b\[6n", ""),),
+        hides=((r"\x1b\[6n|\r> \x1b\[J", ""),),
     ),
     Command(
         "run -it: resized",
@@ -294,14 +299,14 @@ EXEC = (
 ATTACH = (
     Command(
         "attach --no-stdin",
-        "docker attach --no-stdin $N-a",
-        "bye",
-        status=4,
-        setup="docker run -d --name $N-a busybox sh -c 'sleep 0.5; echo bye; exit 4'",
+        f"docker attach --no-stdin $N-a >out & {UNTIL_TICK}; docker kill -s TERM $N-a; "
+        "wait $!; echo $?; sort -u out",
+        "7\ntick",
+        setup=f'docker run -d --name $N-a busybox sh -c "{TICKS}"',
     ),
     Command(
         "attach: input",
-        "(echo hi; sleep 0.5) | docker attach $N-a",
+        "(echo hi; docker wait $N-a >/dev/null) | docker attach $N-a",
         "got hi",
         status=6,
         setup="docker run -d -i --name $N-a busybox sh -c 'read x; echo got $x; exit 6'",
@@ -316,16 +321,16 @@ ATTACH = (
     ),
     Command(
         "attach: signals go through",
-        "docker attach $N-a & sleep 0.3; kill -TERM $!; wait $!",
-        status=7,
-        setup=f'docker run -d --name $N-a busybox sh -c "{EXITS_ON_TERM}"',
+        f"docker attach $N-a >out & {UNTIL_TICK}; kill -TERM $!; wait $!; echo $?; sort -u out",
+        "7\ntick",
+        setup=f'docker run -d --name $N-a busybox sh -c "{TICKS}"',
     ),
     Command(
         "attach --sig-proxy=false",
-        "docker attach --sig-proxy=false $N-a & sleep 0.3; kill -TERM $!; wait $!; echo $?; "
-        "docker inspect -f '{{.State.Running}}' $N-a",
+        f"docker attach --sig-proxy=false $N-a >out & {UNTIL_TICK}; kill -TERM $!; wait $!; "
+        "echo $?; docker inspect -f '{{.State.Running}}' $N-a",
         "143\ntrue",
-        setup=f'docker run -d --name $N-a busybox sh -c "{EXITS_ON_TERM}"',
+        setup=f'docker run -d --name $N-a busybox sh -c "{TICKS}"',
     ),
     Command(
         "attach: the container does not run",
@@ -363,7 +368,8 @@ WATCHING = (
     ),
     Command(
         "logs -f: the client is killed",
-        "timeout -s KILL 0.3 docker logs -f box; echo $?; docker logs box",
+        "docker logs -f box >out 2>&1 & until grep -q two out; do sleep 0.02; done; kill -KILL $!; "
+        "wait $! 2>/dev/null; echo $?; docker logs box",
         "137\none",
     ),
     Command(
@@ -399,10 +405,11 @@ WATCHING = (
         hides=hide(r"\d[\d.]*%?"),
     ),
     Command(
-        "stats: cut after a time",
-        "timeout 2.5 docker stats --format '{{.Name}} {{.PIDs}}' box >out; echo $?; "
-        "grep -oE 'box [0-9]+' out | sort -u",
-        "124\nbox",
+        "stats: cut",
+        "docker stats --format '{{.Name}} {{.PIDs}}' still >out & "
+        "until grep -qE 'still [1-9]' out; do sleep 0.02; done; kill -TERM $!; wait $!; echo $?; "
+        "grep -oE 'still [1-9]+' out | sort -u",
+        "143\nstill",
     ),
     Command(
         "top",
@@ -440,7 +447,8 @@ LIFE = (
         "kill",
         "docker kill -s TERM $N-a; docker wait $N-a",
         "7",
-        setup=f'docker run -d --name $N-a busybox sh -c "{EXITS_ON_TERM}"',
+        setup=f'docker run -d --name $N-a busybox sh -c "{EXITS_ON_TERM}"; '
+        "until docker logs $N-a | grep -q ready; do sleep 0.02; done",
     ),
     Command(
         "kill: does not run",

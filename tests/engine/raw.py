@@ -146,7 +146,7 @@ def pipelined() -> None:
     Three requests in one piece.
     """
     connection = Connection()
-    targets = ("GET /_ping", "GET /v1.41/containers/box/json", "HEAD /_ping")
+    targets = ("GET /_ping", "GET /v1.41/containers/still/json", "HEAD /_ping")
     heads = [f"{target} HTTP/1.1\r\nHost: d\r\n\r\n" for target in targets]
     connection.socket.sendall("".join(heads).encode())
     connection.show_response()
@@ -251,7 +251,7 @@ UPGRADE = "\nConnection: Upgrade\nUpgrade: tcp"
 EXCHANGES: dict[str, Callable[[], None]] = {
     "ping": simple("GET /_ping HTTP/1.1"),
     "head-ping": simple("HEAD /_ping HTTP/1.1"),
-    "unversioned": simple("GET /containers/box/json HTTP/1.1"),
+    "unversioned": simple("GET /containers/still/json HTTP/1.1"),
     "not-found": simple("GET /v1.41/nosuch HTTP/1.1", "GET /v1.41/containers/nosuch/json HTTP/1.1"),
     "bad-parameter": simple("GET /v1.41/containers/json?limit=x HTTP/1.1"),
     "not-modified": simple("POST /v1.41/containers/box/start HTTP/1.1\nContent-Length: 0"),
@@ -259,7 +259,7 @@ EXCHANGES: dict[str, Callable[[], None]] = {
     "http10": simple("GET /_ping HTTP/1.0"),
     "keep-alive": simple(
         "GET /_ping HTTP/1.1",
-        "GET /v1.41/containers/box/json HTTP/1.1",
+        "GET /v1.41/containers/still/json HTTP/1.1",
         "POST /v1.41/containers/box/start HTTP/1.1\nContent-Length: 0",
         "GET /v1.41/containers/nosuch/json HTTP/1.1",
         "HEAD /_ping HTTP/1.1",

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -18,6 +19,11 @@ from pathlib import Path
 from tests.engine.commands import Resize, Type
 
 LIMIT_SECONDS = 60
+NUDGE_SECONDS = 0.5
+"""
+After so long a silence the size is told again: docker first sends the window's
+size, and only when that is answered does it listen for news of another.
+"""
 
 
 def run_on_terminal(
@@ -83,17 +89,17 @@ class Screen:
         """
         deadline = time.monotonic() + LIMIT_SECONDS
         while not self._finds(pattern):
-            left = max(0, deadline - time.monotonic())
-            ready, _, _ = select.select([self._terminal], [], [], left)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"never shown: {pattern or 'the end'}")
+            if not select.select([self._terminal], [], [], NUDGE_SECONDS)[0]:
+                os.killpg(os.tcgetpgrp(self._terminal), signal.SIGWINCH)
+                continue
             try:
-                written = os.read(self._terminal, 65536) if ready else b""
+                self.written += os.read(self._terminal, 65536)
             except OSError:  # EIO is a terminal's end of file
                 if pattern is None:
                     return
-                written = b""
-            if not written:
-                raise TimeoutError(f"never shown: {pattern or 'the end'}")
-            self.written += written
+                raise TimeoutError(f"ended without: {pattern}") from None
 
     def _finds(self, pattern: str | None) -> bool:
         found = pattern is not None and re.search(pattern.encode(), self.written[self._seen :])

@@ -36,7 +36,7 @@ from tests.engine.conftest import StartPowerstrip
 from tests.engine.proxy import Proxy
 
 SPELLINGS = spellings()
-AT_ONCE = 16
+AT_ONCE = 32
 IDLE_SECONDS = 0.25
 """So long an answer may pause; the engine's work goes on when the client has left."""
 
