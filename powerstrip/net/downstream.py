@@ -143,7 +143,6 @@ class Downstream(Protocol):
     stream: Stream
     reader: MessageReader
     _peer: str | None = None
-    _ended = False
     _closing = False
     _connecting: Deferred[None] | None = None
     _linger: IDelayedCall | None = None
@@ -245,13 +244,12 @@ class Downstream(Protocol):
         self.stream.abort()
 
     def _is_last(self) -> bool:
-        gone = self._ended and not self.reader.has_pending
+        gone = self.reader.has_ended and not self.reader.has_pending
         return gone or self.proxy.connections.are_draining
 
     # Side: what the client does
 
     def ended(self) -> None:
-        self._ended = True
         if self.exchange is None:
             self._close_at_last()
         else:
@@ -311,7 +309,7 @@ class Downstream(Protocol):
         if self.upstream is not None:
             self.upstream.stream.close()
             self.upstream = None
-        if self._ended:
+        if self.reader.has_ended:
             self._close_at_last()
         elif not self._closing:
             self._closing = True

@@ -28,7 +28,7 @@ REQUESTS = {
     ),
     "chunks, their extensions, odd sizes and trailers": (
         b"POST /build HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n"
-        b"5;a=b;c=\"d e\"\r\nhello\r\n00A \r\n0123456789\r\n0\r\nX-T: yes\r\nx-t: no\r\n\r\n"
+        b'5;a=b;c="d e"\r\nhello\r\n00A \r\n0123456789\r\n0\r\nX-T: yes\r\nx-t: no\r\n\r\n'
     ),
     "big chunks": (
         b"POST /images/load HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -180,12 +180,14 @@ async def test_a_head_goes_on_before_its_body_comes(rig: Rig) -> None:
     client, engine = await rig.exchange(head)
     await client.send(b"body")
     assert b"body" == await engine.read_exactly(4)
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     await engine.send(answer)
     assert answer == await client.read_exactly(len(answer))
     assert await client.has_nothing_to_read()
-    await engine.send(b"10\r\n{\"StatusCode\":0}\r\n0\r\n\r\n")
-    assert b"10\r\n{\"StatusCode\":0}\r\n0\r\n\r\n" == await client.read_exactly(27)
+    await engine.send(b'10\r\n{"StatusCode":0}\r\n0\r\n\r\n')
+    assert b'10\r\n{"StatusCode":0}\r\n0\r\n\r\n' == await client.read_exactly(27)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ async def test_each_piece_of_a_stream_goes_on_as_it_comes(rig: Rig, framing: byt
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
     await engine.send(head)
     assert head == await client.read_exactly(len(head))
-    for piece in [b"1", b"1\r", b"\n{\"status\":", b"\"start\"", b"\r\n5\r\n12345\r", b"\n"]:
+    for piece in [b"1", b"1\r", b'\n{"status":', b'"start"', b"\r\n5\r\n12345\r", b"\n"]:
         await engine.send(piece)
         assert piece == await client.read_exactly(len(piece))
 
@@ -250,9 +252,7 @@ async def test_a_client_that_expects_100_continue_gets_the_engines_own(rig: Rig)
 
     TRAPS: Expect: 100-continue: Twisted answers by itself.
     """
-    head = (
-        b"POST /build HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
-    )
+    head = b"POST /build HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     client, engine = await rig.exchange(head)
     assert await client.has_nothing_to_read()
     await engine.send(b"HTTP/1.1 100 Continue\r\nX-From: engine\r\n\r\n")
