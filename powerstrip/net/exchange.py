@@ -79,6 +79,7 @@ class Exchange:
         self.request_body = body
         upstream.reader.read_head(self._head_came)
         self.connection.reader.relay_body(body, upstream.stream, self._end_request, first=head)
+        self._tell_earlier_end()
 
     def send_held_request(self, message: bytes, upstream: Upstream) -> None:
         """
@@ -88,6 +89,7 @@ class Exchange:
         upstream.reader.read_head(self._head_came)
         self._request_ended = True
         upstream.stream.write(message)
+        self._tell_earlier_end()
 
     def response_came(self, response: ResponseHead) -> None:
         """
@@ -156,14 +158,13 @@ class Exchange:
         """
         The client has half-closed, or gone.
         """
-        if self.upstream is None:
+        if self.connection.stream.peer_has_gone():
+            if self.upstream is not None:
+                # What it has sent still counts, as it would on the engine's own socket.
+                self.upstream.stream.close()
+                self.connection.upstream = None
             self.abandon("the client left")
-        elif self.connection.stream.peer_has_gone():
-            # What it has sent still counts, as it would on the engine's own socket.
-            self.upstream.stream.close()
-            self.connection.upstream = None
-            self.abandon("the client left")
-        else:
+        elif self.upstream is not None and not self.connection.reader.has_pending:
             self.upstream.stream.half_close()
 
     def upstream_ended(self) -> None:
@@ -187,6 +188,11 @@ class Exchange:
             self._finish(closes=True)
         elif not self._request_ended:
             self.connection.reader.discard()
+
+    def _tell_earlier_end(self) -> None:
+        # The client may have ended while there was no engine yet to be told.
+        if self.connection.reader.has_ended and not self.over:
+            self.downstream_ended()
 
     def _head_came(self, raw: bytes) -> None:
         if self.over:
