@@ -9,7 +9,6 @@ import pytest_twisted
 
 from tests.net.adapters import KleinAdapter
 from tests.net.harness import OK, PING, Rig
-from tests.net.peers import settle
 
 
 @pytest.fixture(params=["unix", "tcp"])
@@ -34,9 +33,9 @@ async def test_a_client_that_half_closes_behind_its_request_is_answered(
     client.send_now(PING)
     client.half_close()
     engine = await rig.engine.accept()
-    assert PING == await engine.read_to_end()
+    assert await engine.read_to_end() == PING
     await engine.send(OK)
-    assert OK == await client.read_to_end()
+    assert await client.read_to_end() == OK
 
 
 @pytest_twisted.ensureDeferred
@@ -49,12 +48,12 @@ async def test_requests_in_front_of_a_half_close_are_all_answered(rig: Rig, kind
     client.half_close()
     engine = await rig.engine.accept()
     for _ in range(2):
-        assert PING == await engine.read_head()
+        assert await engine.read_head() == PING
         assert await engine.has_nothing_to_read()
         await engine.send(OK)
-    assert PING == await engine.read_to_end()
+    assert await engine.read_to_end() == PING
     await engine.send(OK)
-    assert OK * 3 == await client.read_to_end()
+    assert await client.read_to_end() == OK * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -69,6 +68,6 @@ async def test_a_client_that_half_closes_while_hooks_are_at_work_is_answered(rig
     client.send_now(PING)
     client.half_close()
     engine = await rig.engine.accept()
-    assert PING == await engine.read_to_end()
+    assert await engine.read_to_end() == PING
     await engine.send(OK)
-    assert OK == await client.read_to_end()
+    assert await client.read_to_end() == OK

@@ -55,27 +55,31 @@ async def test_requests_go_on_as_they_came(rig: Rig, request_bytes: bytes, kind:
     """
     client, engine = await rig.exchange(request_bytes, kind)
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
     await client.send(PING)
-    assert PING == await engine.read_exactly(len(PING))
+    assert await engine.read_exactly(len(PING)) == PING
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
 
 
 ANSWERS = {
     "odd case, repeats, spaces, and order": (
         b"GET",
-        b"HTTP/1.1 200 OKAY, then\r\naPI-Version:  1.41\r\nSet-Cookie: a\r\nX: y\r\nset-cookie: b\r\n"
-        b"Content-Length: 2\r\n\r\nok",
+        (
+            b"HTTP/1.1 200 OKAY then\r\naPI-Version: 1.41\r\nSet-Cookie: a\r\nX: y\r\nset-cookie:b\r\n"
+            b"Content-Length: 2\r\n\r\nok"
+        ),
     ),
     "no reason": (b"GET", b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"),
     "a status of its own": (b"GET", b"HTTP/1.1 499 Odd\r\nContent-Length: 1\r\n\r\nx"),
     "a ping with all that version negotiation needs": (
         b"HEAD",
-        b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version: 2\r\nCache-Control: no-cache\r\n"
-        b"Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        b"Docker-Experimental: false\r\nOstype: linux\r\nServer: Docker/20.10.24 (linux)\r\n"
-        b"Swarm: inactive\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version: 2\r\nCache-Control: no-cache\r\n"
+            b"Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            b"Docker-Experimental: false\r\nOstype: linux\r\nServer: Docker/20.10.24 (linux)\r\n"
+            b"Swarm: inactive\r\n\r\n"
+        ),
     ),
     "the state of a path, for docker cp": (
         b"HEAD",
@@ -105,13 +109,17 @@ ANSWERS = {
     ),
     "chunks, their extensions and trailers": (
         b"GET",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nTrailer: X-T\r\n\r\n"
-        b"3;x=y\r\nabc\r\n0F\r\n0123456789abcde\r\n000\r\nX-T: 1\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nTrailer: X-T\r\n\r\n"
+            b"3;x=y\r\nabc\r\n0F\r\n0123456789abcde\r\n000\r\nX-T: 1\r\n\r\n"
+        ),
     ),
     "an interim answer": (
         b"POST",
-        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        (
+            b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        ),
     ),
     "HTTP/1.0 that stays": (
         b"GET",
@@ -135,9 +143,9 @@ async def test_answers_go_on_as_they_came(
     client, engine = await rig.exchange(method + b" /v1.41/x HTTP/1.1\r\nHost: d\r\n\r\n", kind)
     assert answer == await carried(answer, engine, client)
     await client.send(PING)
-    assert PING == await engine.read_exactly(len(PING))
+    assert await engine.read_exactly(len(PING)) == PING
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
     assert await client.has_nothing_to_read()
 
 
@@ -165,7 +173,7 @@ async def test_answers_that_end_the_connection_do(rig: Rig, answer: bytes, kind:
     client, engine = await rig.exchange(PING, kind)
     assert answer == await carried(answer, engine, client)
     engine.close()
-    assert b"" == await client.read()
+    assert await client.read() == b""
 
 
 @pytest_twisted.ensureDeferred
@@ -179,7 +187,7 @@ async def test_a_head_goes_on_before_its_body_comes(rig: Rig) -> None:
     head = b"POST /containers/x/wait HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\n\r\n"
     client, engine = await rig.exchange(head)
     await client.send(b"body")
-    assert b"body" == await engine.read_exactly(4)
+    assert await engine.read_exactly(4) == b"body"
     answer = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -187,7 +195,7 @@ async def test_a_head_goes_on_before_its_body_comes(rig: Rig) -> None:
     assert answer == await client.read_exactly(len(answer))
     assert await client.has_nothing_to_read()
     await engine.send(b'10\r\n{"StatusCode":0}\r\n0\r\n\r\n')
-    assert b'10\r\n{"StatusCode":0}\r\n0\r\n\r\n' == await client.read_exactly(27)
+    assert await client.read_exactly(27) == b'10\r\n{"StatusCode":0}\r\n0\r\n\r\n'
 
 
 @pytest.mark.parametrize(
@@ -227,7 +235,7 @@ async def test_output_flows_while_the_upload_goes_on(rig: Rig) -> None:
         await engine.send(piece)
         assert piece == await client.read_exactly(len(piece))
     await client.send(PING)
-    assert PING == await engine.read_exactly(len(PING))
+    assert await engine.read_exactly(len(PING)) == PING
 
 
 @pytest_twisted.ensureDeferred
@@ -238,11 +246,11 @@ async def test_a_next_request_waits_for_the_end_of_the_upload(rig: Rig) -> None:
     head = b"POST /build HTTP/1.1\r\nHost: d\r\nContent-Length: 8\r\n\r\n"
     client, engine = await rig.exchange(head)
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
     await client.send(b"12345678" + PING)
-    assert b"12345678" + PING == await engine.read_exactly(8 + len(PING))
+    assert await engine.read_exactly(8 + len(PING)) == b"12345678" + PING
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
 
 
 @pytest_twisted.ensureDeferred
@@ -256,11 +264,11 @@ async def test_a_client_that_expects_100_continue_gets_the_engines_own(rig: Rig)
     client, engine = await rig.exchange(head)
     assert await client.has_nothing_to_read()
     await engine.send(b"HTTP/1.1 100 Continue\r\nX-From: engine\r\n\r\n")
-    assert b"HTTP/1.1 100 Continue\r\nX-From: engine\r\n\r\n" == await client.read_head()
+    assert await client.read_head() == b"HTTP/1.1 100 Continue\r\nX-From: engine\r\n\r\n"
     await client.send(b"body")
-    assert b"body" == await engine.read_exactly(4)
+    assert await engine.read_exactly(4) == b"body"
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -271,7 +279,7 @@ async def test_one_connection_carries_many_exchanges(rig: Rig, kind: str) -> Non
     """
     client, engine = await rig.exchange(PING, kind)
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
     for number in range(200):
         request = b"POST /x/%d HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc" % number
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % number + b"x" * number
@@ -350,7 +358,7 @@ async def test_each_of_many_requests_sent_ahead_is_hooked_where_hooks_want_it(ri
         for request in filter(None, [front, create % number]):
             assert request == await engine.read_exactly(len(request))
             await engine.send(OK)
-            assert OK == await client.read_exactly(len(OK))
+            assert await client.read_exactly(len(OK)) == OK
     assert [f"/v1.41/containers/create?name={n}" for n in range(5)] == [
         payload["ClientRequest"]["Request"] for payload in adapter.payloads
     ]
@@ -364,7 +372,7 @@ async def test_the_log_has_a_line_for_each_exchange(rig: Rig) -> None:
     request = b"POST /v1.41/build?buildargs=x HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
     client, engine = await rig.exchange(request, "tcp")
     await engine.send(OK)
-    assert OK == await client.read_exactly(len(OK))
+    assert await client.read_exactly(len(OK)) == OK
     (line,) = rig.exchange_lines()
     peer, rest = line.split(" ", 1)
     assert peer.startswith("127.0.0.1:")

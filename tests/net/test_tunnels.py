@@ -31,12 +31,14 @@ TUNNELS = {
     "exec 101": (EXEC + UPGRADE + EXEC_BODY, UPGRADED),
     "exec 200": (EXEC + EXEC_BODY, RAW),
     "attach over a WebSocket": (
-        b"GET /containers/x/attach/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /containers/x/attach/ws HTTP/1.1\r\nConnection:Upgrade\r\nUpgrade:websocket\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     ),
     "BuildKit's session": (
-        b"POST /session HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
-        b"X-Docker-Expose-Session-Uuid: u\r\n\r\n",
+        (
+            b"POST /session HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+            b"X-Docker-Expose-Session-Uuid: u\r\n\r\n"
+        ),
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     ),
     "BuildKit's grpc": (
@@ -54,7 +56,7 @@ async def tunnel(
     """
     client, engine = await rig.exchange(request, kind)
     await engine.send(UPGRADED)
-    assert UPGRADED == await client.read_exactly(len(UPGRADED))
+    assert await client.read_exactly(len(UPGRADED)) == UPGRADED
     return client, engine
 
 
@@ -102,15 +104,15 @@ async def test_a_tunnel_carries_both_directions(
     await engine.send(answer)
     assert answer == await client.read_exactly(len(answer))
     for _ in range(3):
-        assert b"GET /x HTTP/1.1\r\n\r\n" == await carried(
-            b"GET /x HTTP/1.1\r\n\r\n", client, engine
+        assert (
+            await carried(b"GET /x HTTP/1.1\r\n\r\n", client, engine) == b"GET /x HTTP/1.1\r\n\r\n"
         )
-        assert b"\x01\x00\x00\x00hello" == await carried(b"\x01\x00\x00\x00hello", engine, client)
+        assert await carried(b"\x01\x00\x00\x00hello", engine, client) == b"\x01\x00\x00\x00hello"
     client.half_close()
-    assert b"" == await engine.read()
-    assert b"last words" == await carried(b"last words", engine, client)
+    assert await engine.read() == b""
+    assert await carried(b"last words", engine, client) == b"last words"
     engine.close()
-    assert b"" == await client.read()
+    assert await client.read() == b""
     await settle()
     (line,) = rig.exchange_lines()
     assert f"status={answer[9:12].decode()} in=57 out=37 " in line
@@ -132,7 +134,7 @@ async def test_what_follows_the_head_in_the_same_segment_goes_first(
     client, engine = await rig.exchange(ATTACH + upgrade + b"\r\n")
     await engine.send(answer + b"/ # ")
     assert answer + b"/ # " == await client.read_exactly(len(answer) + 4)
-    assert b"more" == await carried(b"more", engine, client)
+    assert await carried(b"more", engine, client) == b"more"
 
 
 @pytest_twisted.ensureDeferred
@@ -150,7 +152,7 @@ async def test_what_a_client_sends_ahead_of_the_101_follows_it(rig: Rig, lane: s
     await engine.send(UPGRADED)
     await client.read_head()
     await client.send(b" late")
-    assert b"early late" == await engine.read_exactly(10)
+    assert await engine.read_exactly(10) == b"early late"
 
 
 @pytest_twisted.ensureDeferred
@@ -163,13 +165,13 @@ async def test_a_client_may_half_close(rig: Rig, kind: str) -> None:
     client, engine = await tunnel(rig, kind)
     await client.send(b"hi\n")
     client.half_close()
-    assert b"hi\n" == await engine.read_to_end()
+    assert await engine.read_to_end() == b"hi\n"
     assert await client.has_nothing_to_read()
     for _ in range(3):
-        assert b"hi\n" == await carried(b"hi\n", engine, client)
+        assert await carried(b"hi\n", engine, client) == b"hi\n"
         await settle()
     engine.half_close()
-    assert b"" == await client.read()
+    assert await client.read() == b""
     client.close()
     assert await engine.sees_the_end()
 
@@ -184,13 +186,13 @@ async def test_an_engine_may_half_close(rig: Rig, kind: str) -> None:
     client, engine = await tunnel(rig, kind)
     await engine.send(b"bye\n")
     engine.half_close()
-    assert b"bye\n" == await client.read_to_end()
+    assert await client.read_to_end() == b"bye\n"
     assert await engine.has_nothing_to_read()
     for _ in range(3):
-        assert b"more" == await carried(b"more", client, engine)
+        assert await carried(b"more", client, engine) == b"more"
         await settle()
     client.half_close()
-    assert b"" == await engine.read()
+    assert await engine.read() == b""
     assert await client.sees_the_end()
 
 
@@ -210,11 +212,11 @@ async def test_a_client_that_half_closes_before_the_tunnel_is_there_is_not_lost(
     client.half_close()
     await settle()
     await engine.send(UPGRADED + b"output")
-    assert b"output" == (await client.read_exactly(len(UPGRADED) + 6))[len(UPGRADED) :]
-    assert b"input" == await engine.read_to_end()
+    assert (await client.read_exactly(len(UPGRADED) + 6))[len(UPGRADED) :] == b"output"
+    assert await engine.read_to_end() == b"input"
     await engine.send(b" and more")
     engine.close()
-    assert b" and more" == await client.read_to_end()
+    assert await client.read_to_end() == b" and more"
 
 
 @pytest_twisted.ensureDeferred
@@ -234,9 +236,9 @@ async def test_megabytes_flow_both_ways_at_once(rig: Rig, kind: str) -> None:
     )
     assert (sent_up, sent_down) == (received_up, received_down)
     client.half_close()
-    assert b"" == await engine.read()
+    assert await engine.read() == b""
     engine.half_close()
-    assert b"" == await client.read()
+    assert await client.read() == b""
 
 
 @pytest_twisted.ensureDeferred
@@ -304,13 +306,13 @@ async def test_an_upgrade_that_the_engine_does_not_follow_leaves_http_in_force(r
     create = b"POST /v1.41/containers/create HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
     await client.send(ATTACH + UPGRADE + b"\r\n" + create)
     engine = await rig.engine.accept()
-    assert ATTACH + UPGRADE + b"\r\n" == await engine.read_head()
+    assert await engine.read_head() == ATTACH + UPGRADE + b"\r\n"
     assert await engine.has_nothing_to_read()
     not_found = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"
     await engine.send(not_found)
     assert not_found == await client.read_exactly(len(not_found))
     assert create == await engine.read_exactly(len(create))
-    assert ["{}"] == adapter.bodies
+    assert adapter.bodies == ["{}"]
 
 
 @pytest.mark.parametrize(
@@ -363,7 +365,7 @@ async def test_a_200_that_is_framed_is_no_tunnel(
     await engine.send(answer)
     assert answer == await client.read_exactly(len(answer))
     await client.send(PING)
-    assert PING == await engine.read_head()
+    assert await engine.read_head() == PING
 
 
 @pytest_twisted.ensureDeferred
@@ -373,11 +375,11 @@ async def test_a_raw_stream_elsewhere_is_an_answer_and_no_tunnel(rig: Rig) -> No
     """
     client, engine = await rig.exchange(b"GET /containers/x/logs HTTP/1.1\r\n\r\n")
     await engine.send(RAW + b"log")
-    assert RAW + b"log" == await client.read_exactly(len(RAW) + 3)
+    assert await client.read_exactly(len(RAW) + 3) == RAW + b"log"
     await client.send(PING)
     assert await engine.has_nothing_to_read()
     engine.close()
-    assert b"" == await client.read()
+    assert await client.read() == b""
 
 
 @pytest_twisted.ensureDeferred
@@ -389,9 +391,9 @@ async def test_hooks_are_told_of_a_tunnel_and_cannot_change_it(rig: Rig) -> None
     url = rig.serve(adapter)
     rig.hook("POST /*/exec/*/start", pre=[url], post=[url])
     client, engine = await tunnel(rig, request=EXEC + UPGRADE + EXEC_BODY)
-    assert ['{"Detach":false,"Tty":true}', None] == adapter.bodies
-    assert 101 == adapter.payloads[1]["ServerResponse"]["Code"]
-    assert b"typed" == await carried(b"typed", client, engine)
+    assert adapter.bodies == ['{"Detach":false,"Tty":true}', None]
+    assert adapter.payloads[1]["ServerResponse"]["Code"] == 101
+    assert await carried(b"typed", client, engine) == b"typed"
 
 
 @pytest_twisted.ensureDeferred
@@ -414,8 +416,8 @@ async def test_a_tunnel_whose_directions_have_both_ended_is_closed(rig: Rig, kin
     """
     client, engine = await tunnel(rig, kind)
     client.half_close()
-    assert b"" == await engine.read()
+    assert await engine.read() == b""
     engine.close()
-    assert b"" == await client.read()
+    assert await client.read() == b""
     await settle()
     assert not rig.proxy.connections._open
