@@ -66,7 +66,8 @@ ANSWERS = {
     "odd case, repeats, spaces, and order": (
         b"GET",
         (
-            b"HTTP/1.1 200 OKAY then\r\naPI-Version: 1.41\r\nSet-Cookie: a\r\nX: y\r\nset-cookie:b\r\n"
+            b"HTTP/1.1 200 OKAY then\r\naPI-Version: 1.41\r\nSet-Cookie: a\r\nX: y\r\n"
+            b"set-cookie:b\r\n"
             b"Content-Length: 2\r\n\r\nok"
         ),
     ),
@@ -75,7 +76,8 @@ ANSWERS = {
     "a ping with all that version negotiation needs": (
         b"HEAD",
         (
-            b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version: 2\r\nCache-Control: no-cache\r\n"
+            b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version: 2\r\n"
+            b"Cache-Control: no-cache\r\n"
             b"Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n"
             b"Docker-Experimental: false\r\nOstype: linux\r\nServer: Docker/20.10.24 (linux)\r\n"
             b"Swarm: inactive\r\n\r\n"
