@@ -197,10 +197,12 @@ def modified_response(
     What a post-hook's answer makes of the engine's: type, body and status may change.
 
     Raises:
-        ReplyError: for a status that can't end an exchange.
+        ReplyError: for a status that can't end an exchange, or a type that can't stand in a header.
     """
-    if reply.code is not None and reply.code != shown.code and reply.code < 200:
+    if reply.code not in (None, shown.code) and reply.code < 200:
         raise ReplyError(f"answered {reply.code} as the Code of a last answer")
+    if reply.content_type not in (None, shown.content_type) and not _is_plain(reply.content_type):
+        raise ReplyError("answered a ContentType that can't stand in a header")
     remarks: Remarks = ()
     body: str | None = reply.body or ""
     if shown.body is None:
@@ -223,4 +225,9 @@ def _is_ignored(adapter: Adapter, error: HookError) -> bool:
 
 
 def _stands_in_request_line(request: str) -> bool:
-    return request.isascii() and request.isprintable() and " " not in request
+    # Nor may a client send a "#": parsers differ on whether the query ends there (`RoutedPath`).
+    return _is_plain(request) and " " not in request and "#" not in request
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
