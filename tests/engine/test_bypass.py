@@ -173,7 +173,8 @@ def test_the_proxies_have_taken_no_harm(proxies: tuple[Proxy, Proxy]) -> None:
     for proxy in proxies:
         answer = _converse(proxy.socket, [message("GET /_ping HTTP/1.1")])
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-        assert "Traceback" not in proxy.log_text()
+        _, found, traceback = proxy.log_text().partition("Traceback")
+        assert found + traceback[:3000] == ""
 
 
 def _try_all(engine: PrivateEngine, run: str, sockets: Mapping[Effect, Path]) -> list[str]:
