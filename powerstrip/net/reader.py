@@ -180,6 +180,8 @@ class MessageReader:
         """
         self._state = _State.DISCARD
         self._pending = b""
+        if self.stream.splice_out is not None:
+            self.stream.splice_out.stop()
         self._forget()
         self.stream.resume()
 
@@ -275,6 +277,8 @@ class MessageReader:
             self._pending = data[count:]
             data = data[:count]
         sink.write(data)
+        if self._state is not _State.RELAY:
+            return  # the write has failed, and what comes is dropped
         if body.ended:
             self._end_body()
         elif not self._wait_for(sink) and len(data) == READ_BYTES and splice.AVAILABLE:

@@ -275,6 +275,7 @@ class Stream:
                 splice.stop()
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
+        self._fd = -1
 
     # IReadDescriptor and IWriteDescriptor
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import yaml
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -68,6 +69,22 @@ def close_spare_pipes() -> None:
         os.close(pipe.write_end)
 
 
+class ClockedReactor:
+    """
+    The reactor, but for its time, which a test moves on itself.
+    """
+
+    def __init__(self) -> None:
+        clock = Clock()
+        self.callLater = clock.callLater
+        self.seconds = clock.seconds
+        self.advance = clock.advance
+        self.getDelayedCalls = clock.getDelayedCalls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
 class Rig:
     """
     A powerstrip between clients and an engine that the test plays itself.
@@ -77,12 +94,12 @@ class Rig:
         self.directory = directory
         close_spare_pipes()
         self._descriptors = descriptors()
-        self.engine = Listener(str(directory / "engine.sock"))
+        self.engine = Listener(self.engine_path)
         self.config = Config((), ())
         self.events: list[LogEvent] = []
         globalLogPublisher.addObserver(self.events.append)
         self.hook_client = HookClient(cast(Reactor, reactor))
-        self.proxy = self.make_proxy(UnixAddress(str(directory / "engine.sock")))
+        self.proxy = self.make_proxy(UnixAddress(self.engine_path))
         self.socket = str(directory / "powerstrip.sock")
         self._clients: list[Peer] = []
         self._listeners: list[Listener] = []
@@ -90,11 +107,23 @@ class Rig:
         self._sites: list[AdapterSite] = []
         self.port = 0
 
+    @property
+    def engine_path(self) -> str:
+        """
+        The engine's socket.
+        """
+        return str(self.directory / "engine.sock")
+
+    def use_clock(self) -> ClockedReactor:
+        """
+        Take time into the test's own hands.
+        """
+        clocked = ClockedReactor()
+        self.proxy = self.make_proxy(UnixAddress(self.engine_path), clocked)
+        return clocked
+
     def make_proxy(
-        self,
-        engine: Address,
-        proxy_reactor: Any = reactor,
-        certificates: Path | None = None,
+        self, engine: Address, proxy_reactor: Any = reactor, certificates: Path | None = None
     ) -> Proxy:
         """
         What `powerstrip.service.make_service` puts together.
@@ -219,9 +248,9 @@ class Rig:
 
     def exchange_lines(self) -> list[str]:
         """
-        The line of each exchange that has ended.
+        The line of each exchange that has ended, without the client's name in front of it.
         """
-        return [line for line in self.log_lines() if " lane=" in line]
+        return [line.split(" ", 1)[1] for line in self.log_lines() if " lane=" in line]
 
     # The end
 
@@ -235,13 +264,19 @@ class Rig:
                 peer.close()
         for client in self._clients:
             client.close()
-        await until(lambda: not self.proxy.connections._open, "clients' connections are closed")
+        try:
+            await until(lambda: not self.proxy.connections._open, "clients' connections end")
+        finally:
+            await self._close_powerstrip()
+        await until(lambda: descriptors() <= self._descriptors, "all sockets and pipes are closed")
+
+    async def _close_powerstrip(self) -> None:
+        await self.proxy.connections.drain(reactor, 0)
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self.hook_client.close()
         close_spare_pipes()
         globalLogPublisher.removeObserver(self.events.append)
-        await until(lambda: descriptors() <= self._descriptors, "all sockets and pipes are closed")
 
     @property
     def failures(self) -> list[Failure]:
