@@ -31,6 +31,8 @@ def payload(head: Head, held: bytes) -> bytes:
     """
     A held body without what frames it.
     """
+    if not held:
+        return held  # an answer to HEAD has no chunks, whatever its head says
     return decode_chunked(held) if head.value(b"transfer-encoding") is not None else held
 
 
