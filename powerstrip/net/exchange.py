@@ -249,6 +249,8 @@ class Exchange:
                 self.connection.stream.half_close()
         elif self._request_ended or self._closes:
             self._finish()
+        elif self.upstream.reader.has_ended:  # while hooks were at work
+            self._finish(closes=True)
 
     def _finish(self, *, closes: bool = False, error: PowerstripError | None = None) -> None:
         if not self.over:
