@@ -81,6 +81,7 @@ def spellings() -> list[Spelling]:
         *_chunks(),
         *_smuggled(),
         *_behind(),
+        *_behind_allowed(),
         *_content_types(),
         *_sizes(),
         *_json(),
@@ -654,6 +655,34 @@ def _banned(name: str, body: bytes, content_type: str = JSON, *more: str) -> Spe
     return Spelling(name, Effect.BANNED, (message(CREATE_LINE, content_type, *more, body=body),))
 
 
+def _behind_allowed() -> Iterator[Spelling]:
+    """
+    Behind a create that the hook lets through, or in its body.
+    """
+    line, allowed = CREATE_LINE.replace("@MARK@", "a-@MARK@"), b'{"Image":"busybox"}'
+    banned = message(CREATE_LINE, JSON, body=BANNED_BODY)
+    framed = "Transfer-Encoding: chunked"
+    for name, sent in {
+        "in one write": message(line, JSON, body=allowed) + banned,
+        "with Expect": message(line, JSON, "Expect: 100-continue", body=allowed) + banned,
+        "that closes": message(line, JSON, "Connection: close", body=allowed) + banned,
+        "in 1.0": message(line.replace("1.1", "1.0"), JSON, body=allowed) + banned,
+        "in chunks": _unframed(line, framed, chunked(allowed)) + banned,
+        "in chunks with a trailer": _unframed(
+            line, framed, chunked(allowed, end=b"0\r\nX: y\r\n\r\n")
+        )
+        + banned,
+        "with no length": message(line, JSON, length=False) + banned,
+        "with a shorter length": message(line, JSON, body=allowed) + BANNED_BODY + banned,
+        "that upgrades": message(line, JSON, "Connection: Upgrade", "Upgrade: tcp", body=allowed)
+        + banned,
+        "whose answer is an error": message(line, JSON, body=b'{"Image":"none"}') + banned,
+        "in its own body": message(line, JSON, body=allowed + banned),
+        "that is not JSON": message(line, JSON, body=b"x") + banned,
+    }.items():
+        yield Spelling(f"banned behind an allowed create {name}", Effect.BANNED, (sent,))
+
+
 def _content_types() -> Iterator[Spelling]:
     for value in (
         "application/json; charset=utf-8",
@@ -927,6 +956,7 @@ def _forms() -> Iterator[Spelling]:
     for name, sent in {
         "plainly": message(line.replace("good", "banned")),
         "with two names": message(line.replace("good-", "banned-@MARK@&name=good-")),
+        "with two names, turned": message(line).replace(b" HTTP", b"&name=banned-@MARK@ HTTP"),
         "with an escaped name": message(line.replace("?name=good", "?n%61me=banned")),
         "with a semicolon": message(line.replace("?name", "?x;name=banned-@MARK@&name")),
         "in a form": message(line, form, body=bad),
