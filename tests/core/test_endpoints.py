@@ -194,6 +194,8 @@ def test_a_hook_cannot_be_stepped_past(path: bytes) -> None:
         ("P[OU]* /*", "PUT /containers/x/archive", True),
         ("P[OU]* /*", "DELETE /containers/x", False),
         ("GET /*/containers/json", "GET /containers/json?all=1", True),
+        ("POST /*/grpc", "POST /grpc", True),
+        ("* /*/containers/json", "GET /containers/json", True),
     ],
 )
 def test_a_pattern_selects(pattern: str, request_line: str, selected: bool) -> None:
