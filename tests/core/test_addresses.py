@@ -143,6 +143,28 @@ def test_another_address_is_refused(text: str, problem: str) -> None:
 PIECES = ["unix:", "tcp:", "//", "/", ":", "[", "]", "::1", "1", "h", "@", "%", "fd:"]
 
 
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("localhost", True),
+        ("::1", True),
+        ("", False),
+        ("0.0.0.0", False),
+        ("10.127.0.1", False),
+        ("::", False),
+        ("fe80::1", False),
+        ("localhost.example", False),
+    ],
+)
+def test_only_a_loopback_keeps_others_out(host: str, is_loopback: bool) -> None:
+    """
+    All other addresses are reached from elsewhere.
+    """
+    assert TcpAddress(host, 2375).is_loopback == is_loopback
+
+
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=2), max_size=8).map("".join))
 def test_any_text_is_an_address_or_not(text: str) -> None:
     """
