@@ -293,7 +293,9 @@ class MessageReader:
 
     def _leave_to_the_kernel(self, body: Body, sink: Stream) -> None:
         # A read that fills its buffer says that there is more: splice(2) takes less for it. The
-        # chunks of a chunked body have to be seen.
+        # chunks of a chunked body have to be seen. Where writing has failed, nobody would end it.
+        if sink.write_failed:
+            return
         if isinstance(body, UntilCloseBody) or (
             isinstance(body, LengthBody) and body.length > READ_BYTES
         ):
