@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, UserError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectingCancelledError, UserError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
@@ -68,6 +68,8 @@ class Engine:
         factory = BridgeFactory(_PlugFactory(plugged), self._reactor)
         try:
             await self._endpoint.connect(factory)
+        except ConnectingCancelledError:  # what endpoints make of it
+            raise CancelledError from None
         except (ConnectError, UserError, OSError) as error:
             raise UpstreamConnectError(
                 f"the Docker Engine at {self.address} can't be reached: {error}"
