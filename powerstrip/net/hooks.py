@@ -6,7 +6,6 @@ I/O: treq, with a bound on the time and on the size of a reply.
 
 from __future__ import annotations
 
-import treq
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
@@ -17,9 +16,11 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -78,15 +79,15 @@ class HookClient:
         calling = Deferred.fromCoroutine(self._post(adapter, payload))
         limit = self._reactor.callLater(adapter.timeout_seconds, calling.cancel)
         try:
-            return await calling
+            return await _cancelled_as_such(calling)
         except HookError:
             raise
         except Exception as error:
             if not limit.active():
                 what = f"timed out after {adapter.timeout_seconds:g} s"
                 raise HookTimeout(adapter.name, adapter.display_url, what) from None
-            if _is_cancelled(error):
-                raise CancelledError from None
+            if isinstance(error, CancelledError):
+                raise
             raise HookConnectError(adapter.name, adapter.display_url, _what_broke(error)) from error
         finally:
             if limit.active():
@@ -164,28 +165,66 @@ def _endpoint(reactor: Reactor, location: AdapterUrl) -> IStreamClientEndpoint:
 async def _collect(adapter: Adapter, response: IResponse) -> bytes:
     # Each character of a body may take six in JSON: "\u0041".
     limit = 6 * adapter.max_body_bytes + REPLY_OVERHEAD_BYTES
-    chunks: list[bytes] = []
-    size = 0
-
-    def take(chunk: bytes) -> None:
-        nonlocal size
-        size += len(chunk)
-        if size > limit:
-            raise _ReplyTooLargeError
-        chunks.append(chunk)
-
+    collector = _Collector(limit)
+    response.deliverBody(collector)
     try:
-        await treq.collect(response, take)
+        return await collector.collected
     except _ReplyTooLargeError:
         what = f"answered more than {limit} bytes"
         raise HookReplyError(adapter.name, adapter.display_url, what) from None
-    return b"".join(chunks)
 
 
-def _is_cancelled(error: Exception) -> bool:
-    return isinstance(error, CancelledError) or any(
-        reason.check(CancelledError) for reason in _reasons(error)
-    )
+class _Collector(Protocol):
+    """
+    Holds the body of a reply, up to a bound. The connection ends when nobody waits for the body.
+
+    `treq.collect` would leave it open when it is cancelled.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.collected: Deferred[bytes] = Deferred(lambda _: self._hang_up())
+        self._limit = limit
+        self._body = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > self._limit and not self.collected.called:
+            self._hang_up()
+            self.collected.errback(_ReplyTooLargeError())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.collected.called:
+            return
+        # `PotentialDataLoss` is a body that ends with its connection.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.collected.callback(bytes(self._body))
+        else:
+            self.collected.errback(reason)
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+def _cancelled_as_such(calling: Deferred[bytes]) -> Deferred[bytes]:
+    """
+    Wait for a call, and cancel it with the waiting.
+
+    A call that is cancelled ends in an error of the step that it was at: a failed look-up of the
+    adapter's name, even. Who has cancelled the waiting is to see a `CancelledError`.
+    """
+
+    def cancel(waiting: Deferred[bytes]) -> None:
+        waiting.errback(CancelledError())
+        calling.cancel()
+
+    def tell(outcome: bytes | Failure) -> None:
+        if not waiting.called:
+            waiting.callback(outcome)
+
+    waiting: Deferred[bytes] = Deferred(cancel)
+    calling.addBoth(tell)
+    return waiting
 
 
 def _what_broke(error: Exception) -> str:
