@@ -43,7 +43,7 @@ class Spelling:
     name: str
     effect: Effect
     segments: tuple[bytes, ...]
-    """What is sent, each in one write, with a pause between."""
+    """What is sent, each in one write, with a pause between; an empty one is a half-close."""
 
 
 def message(line: str, *fields: str, body: bytes = b"", length: bool = True) -> bytes:
@@ -624,6 +624,10 @@ def _behind() -> Iterator[Spelling]:
     for name, carrier in carriers.items():
         yield _create(f"behind {name}", carrier + CREATE)
         yield _create(f"behind {name}, later", carrier, CREATE)
+    for name in ("a ping", "a 404", "endless events", "a download", "an attach", "a session"):
+        yield _create(f"behind {name}, half-closed", carriers[name] + CREATE, b"")
+    yield _create("half-closed", CREATE, b"")
+    yield _create("cut short and half-closed", CREATE[:-9], b"")
     yield _create("behind nine pings", carriers["a ping"] * 9 + CREATE)
     yield _create("behind half a ping", message("GET /_ping HTTP/1.1")[:-2] + CREATE)
     body = message("POST /nothing HTTP/1.1", body=CREATE)

@@ -43,6 +43,11 @@ IDLE_SECONDS = 0.25
 MOST_SECONDS = 2.0
 PAUSE_SECONDS = 0.1
 
+IDLE_DESCRIPTORS = 20
+"""What a powerstrip holds for itself, a few pipes among it."""
+
+GONE_SECONDS = 10.0
+
 SEEN = {Effect.BANNED, Effect.RENAMED}
 """What depends on what the hook saw: for these, requests that are not banned are let through."""
 
@@ -168,13 +173,26 @@ def test_no_spelling_gets_past_a_hook(
 
 def test_the_proxies_have_taken_no_harm(proxies: tuple[Proxy, Proxy]) -> None:
     """
-    They still answer, and no spelling has made them log a failure.
+    They still answer, have logged no failure, and hold no connection whose client has gone.
     """
     for proxy in proxies:
         answer = _converse(proxy.socket, [message("GET /_ping HTTP/1.1")])
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         _, found, traceback = proxy.log_text().partition("Traceback")
         assert found + traceback[:3000] == ""
+        assert _fewest_descriptors(proxy) <= IDLE_DESCRIPTORS
+
+
+def _fewest_descriptors(proxy: Proxy) -> int:
+    """
+    How many descriptors are left when connections have had their time to go.
+    """
+    until = time.monotonic() + GONE_SECONDS
+    while True:
+        count = len(list(Path(f"/proc/{proxy.pid}/fd").iterdir()))
+        if count <= IDLE_DESCRIPTORS or time.monotonic() > until:
+            return count
+        time.sleep(0.1)
 
 
 def _try_all(engine: PrivateEngine, run: str, sockets: Mapping[Effect, Path]) -> list[str]:
@@ -202,7 +220,7 @@ def _try_all(engine: PrivateEngine, run: str, sockets: Mapping[Effect, Path]) ->
 
 def _converse(path: Path, segments: Sequence[bytes]) -> bytes:
     """
-    Sends each segment and gives what comes back until that pauses.
+    Sends each segment, or half-closes for an empty one, and gives what comes back until it pauses.
     """
     answer = b""
     with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
@@ -211,7 +229,10 @@ def _converse(path: Path, segments: Sequence[bytes]) -> bytes:
         for position, segment in enumerate(segments):
             if position:
                 time.sleep(PAUSE_SECONDS)
-            client.sendall(segment)
+            if segment:
+                client.sendall(segment)
+            else:
+                client.shutdown(socket.SHUT_WR)
         until = time.monotonic() + MOST_SECONDS
         while time.monotonic() < until:
             received = client.recv(65536)
