@@ -1,5 +1,5 @@
 # The developer's commands. Each is a script of the same name below scripts/.
-.PHONY: help install check lint test test-engine demo record-hooks clean
+.PHONY: help install check lint test test-engine demo bench record-hooks clean
 
 help:
 	@echo 'make demo                    watch a docker run pass through hooks (root, Linux)'
@@ -8,10 +8,11 @@ help:
 	@echo 'make lint                    reformat and mend what ruff can mend'
 	@echo 'make install                 the virtual environment .venv'
 	@echo 'make test-engine ENGINE=sid  the engine tests against another Docker Engine'
+	@echo 'make bench                   measures powerstrip beside HAProxy, socat and mitmproxy'
 	@echo 'make record-hooks            record the examples of docs/hook-protocol.md anew'
 	@echo 'make clean                   remove .venv and what tools have left'
 
-install check lint test demo record-hooks:
+install check lint test demo bench record-hooks:
 	@scripts/$@
 
 test-engine:
