@@ -114,14 +114,6 @@ class Exchange:
             body, self.connection.stream, self._end_response, first=first
         )
 
-    def send_held_response(self, status: int, message: bytes) -> None:
-        """
-        Send the client a head and its whole body.
-        """
-        self.status = status
-        self.connection.stream.write(message)
-        self._end_response()
-
     def tunnel(self, response: ResponseHead) -> None:
         """
         Send the client the head after which the connection is no longer HTTP, and join the sides.

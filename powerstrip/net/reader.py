@@ -143,11 +143,8 @@ class MessageReader:
             first: What goes before it, in the same write where possible.
         """
         pending, self._pending = self._pending, b""
-        try:
-            count = body.take(pending) if pending else 0
-        except PowerstripError as error:
-            self._state = _State.IDLE
-            self._side.misspoke(error)
+        count = self._take(body, pending) if pending else 0
+        if count is None:
             return
         if first or count:
             sink.write(first + pending[:count])
@@ -267,11 +264,8 @@ class MessageReader:
         body, sink = self._body, self._sink
         assert body is not None
         assert sink is not None
-        try:
-            count = body.take(data)
-        except PowerstripError as error:
-            self._state = _State.IDLE
-            self._side.misspoke(error)
+        count = self._take(body, data)
+        if count is None:
             return
         if count < len(data):
             self._pending = data[count:]
@@ -283,6 +277,17 @@ class MessageReader:
             self._end_body()
         elif not self._wait_for(sink) and len(data) == READ_BYTES and splice.AVAILABLE:
             self._leave_to_the_kernel(body, sink)
+
+    def _take(self, body: Body, data: bytes) -> int | None:
+        """
+        Count what belongs to the body, or tell the side that it can't be read.
+        """
+        try:
+            return body.take(data)
+        except PowerstripError as error:
+            self._state = _State.IDLE
+            self._side.misspoke(error)
+            return None
 
     def _wait_for(self, sink: Stream) -> bool:
         if not sink.blocked:
@@ -305,11 +310,8 @@ class MessageReader:
         body, held = self._body, self._held
         assert body is not None
         assert held is not None
-        try:
-            count = body.take(data)
-        except PowerstripError as error:
-            self._state = _State.IDLE
-            self._side.misspoke(error)
+        count = self._take(body, data)
+        if count is None:
             return
         held += data[:count]
         self._pending = data[count:]
