@@ -127,9 +127,10 @@ class ProxyResource(ReverseProxyResource):
         method, post = exchange.request.method, exchange.hooks.post
         body = response.body(method)
         held = b""
+        limit = _narrowest(post).max_body_bytes
         if holds:
-            held = await exchange.read_response_body(body, _narrowest(post).max_body_bytes)
-        is_whole = holds and body.ended
+            held = await exchange.read_response_body(body, limit)
+        is_whole = holds and body.ended and body.payload_bytes <= limit
         text = response_text(payload(response, held)) if is_whole else None
         shown = _shown(response, text)
         wanted = await chain.after(post, asked, shown)
