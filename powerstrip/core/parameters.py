@@ -8,11 +8,17 @@ separate them by semicolons. Docker's API uses neither: a request that does is r
 from __future__ import annotations
 
 import re
+from collections import Counter
+from urllib.parse import unquote_to_bytes
 
 from powerstrip.core.http1 import RequestHead
 from powerstrip.errors import DownstreamProtocolError
 
 _FORM = re.compile(rb"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
+
+
+_LISTS = frozenset(b"changes extrahosts names platform platforms securityopt t type".split(b" "))
+"""The parameters of which moby reads more than one (``r.Form[name]`` in ``api/server/router``)."""
 
 
 def check_parameters(head: RequestHead) -> None:
@@ -23,10 +29,17 @@ def check_parameters(head: RequestHead) -> None:
         DownstreamProtocolError: for a form in the body, whose parameters Go's ``ParseForm`` puts
             before those of the query; for a Content-Type that is not ASCII, which Go's
             ``mime.ParseMediaType`` may take for a form's, since it trims and lowers Unicode; for a
-            semicolon in the query, which separates parameters to Go before 1.17.
+            semicolon in the query, which separates parameters to Go before 1.17; for a parameter
+            that comes twice, of which Go takes the first, and many a library the last.
     """
-    if b";" in head.target.partition(b"?")[2]:
+    query = head.target.partition(b"?")[2]
+    if b";" in query:
         raise DownstreamProtocolError('a ";" in the query must be escaped')
+    for name, count in Counter(map(_name, filter(None, query.split(b"&")))).items():
+        if count > 1 and name not in _LISTS:
+            raise DownstreamProtocolError(
+                f"the query has {name.decode('ascii', 'replace')!r} twice"
+            )
     if head.body().length == 0:
         return
     for content_type in head.values(b"content-type"):
@@ -34,3 +47,7 @@ def check_parameters(head: RequestHead) -> None:
             raise DownstreamProtocolError("Content-Type is not ASCII")
         if _FORM.fullmatch(content_type.partition(b";")[0].strip()):
             raise DownstreamProtocolError("a form in the body could hide the query's parameters")
+
+
+def _name(parameter: bytes) -> bytes:
+    return unquote_to_bytes(parameter.partition(b"=")[0].replace(b"+", b" "))

@@ -40,6 +40,12 @@ How long a client that still sends may take to read the last answer, as nginx's
 the answer is lost.
 """
 
+WATCH_SECONDS = 1.0
+"""
+How often a client that has half-closed is looked at: a socket that has told its end tells nothing
+more of itself, and its client may leave before an answer comes.
+"""
+
 
 @define
 class Proxy:
@@ -146,6 +152,7 @@ class Downstream(Protocol):
     _closing = False
     _connecting: Deferred[None] | None = None
     _linger: IDelayedCall | None = None
+    _watch: IDelayedCall | None = None
 
     def __init__(self, proxy: Proxy, address: IAddress | None) -> None:
         self.proxy = proxy
@@ -252,8 +259,24 @@ class Downstream(Protocol):
     def ended(self) -> None:
         if self.exchange is None:
             self._close_at_last()
-        else:
+            return
+        self.exchange.downstream_ended()
+        self.watch()
+
+    def watch(self) -> None:
+        """
+        Look now and then whether a client that has half-closed is still there.
+        """
+        if self.exchange is not None and self.stream.is_half_closed():
+            self._watch = self.proxy.reactor.callLater(WATCH_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self.exchange is None:
+            return
+        if self.stream.peer_has_gone():
             self.exchange.downstream_ended()
+        else:
+            self.watch()
 
     def broke(self) -> None:
         if self.exchange is not None:
@@ -351,8 +374,9 @@ class Downstream(Protocol):
         self.proxy.connections.discard(self)
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
+        for call in (self._linger, self._watch):
+            if call is not None and call.active():
+                call.cancel()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """

@@ -228,6 +228,7 @@ class Exchange:
             self._finish(closes=True)
         else:
             self.upstream.stream.half_close()
+            self.connection.watch()
 
     def _end_response(self) -> None:
         if self.over:

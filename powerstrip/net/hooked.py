@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from powerstrip.core.chain import HookReport
 from powerstrip.core.config import Hooks
 from powerstrip.core.http1 import Body, RequestHead, ResponseHead
-from powerstrip.errors import PowerstripError, UpstreamProtocolError
+from powerstrip.errors import DownstreamProtocolError, PowerstripError, UpstreamProtocolError
 from powerstrip.net.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class HookedExchange(Exchange):
     def downstream_ended(self) -> None:
         if self.status is not None or (self.upstream and not self._response.called):
             super().downstream_ended()
+        elif not self.connection.reader.is_idle:
+            self.fail(DownstreamProtocolError("the request's body ended early"))
         elif not self.connection.stream.is_half_closed():
             # Adapters are at work. What is no more than half-closed, as a socket of UNIX can tell,
             # still waits for its answer.

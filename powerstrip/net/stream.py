@@ -67,6 +67,7 @@ class Stream:
         "_ended",
         "_fd",
         "_given_back",
+        "_half_closed",
         "_half_closing",
         "_outgoing",
         "_reactor",
@@ -100,6 +101,7 @@ class Stream:
         self._fd = self._socket.fileno()
         self._outgoing: deque[memoryview] = deque()
         self._half_closing = False
+        self._half_closed = False
         self._closing = False
         self._ended = False
         self._given_back = False
@@ -115,6 +117,13 @@ class Stream:
         Whether bytes are kept because the kernel takes no more for now.
         """
         return bool(self._outgoing)
+
+    @property
+    def is_write_closed(self) -> bool:
+        """
+        Whether nothing more can be written: it has failed, or this side has half-closed.
+        """
+        return self.write_failed or self._half_closed
 
     def resume(self) -> None:
         """
@@ -170,7 +179,7 @@ class Stream:
         """
         Tell the peer that no more will come, after all that was written.
         """
-        self._half_closing = True
+        self._half_closed = self._half_closing = True
         if not self._outgoing:
             self._shut_down_write()
 

@@ -37,7 +37,7 @@ class Upstream:
         """
         Whether a request can go here: after an answer to no request, nothing here can be trusted.
         """
-        return not (self.reader.has_pending or self.reader.has_ended or self.stream.write_failed)
+        return not (self.reader.has_pending or self.reader.has_ended or self.stream.is_write_closed)
 
 
 class Engine:
