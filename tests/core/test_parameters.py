@@ -99,3 +99,24 @@ def test_other_queries_go_on(target: bytes) -> None:
     With a semicolon that is escaped, or that is a part of the path.
     """
     check(target=target)
+
+
+@pytest.mark.parametrize(
+    "query", [b"name=a&name=b", b"name=a&n%61me=b", b"name&name", b"x=1&fromImage=a&fromImage=b"]
+)
+def test_a_parameter_that_comes_twice_is_refused(query: bytes) -> None:
+    """
+    Go takes the first, and an adapter may take the last.
+    """
+    with pytest.raises(DownstreamProtocolError, match="twice"):
+        check(target=b"/containers/create?" + query)
+
+
+@pytest.mark.parametrize(
+    "query", [b"t=a&t=b", b"names=a&names=b&names=c", b"name=a&Name=b", b"a=1&&b=2&", b""]
+)
+def test_lists_and_other_names_are_parameters_as_usual(query: bytes) -> None:
+    """
+    Some parameters are lists, and their names are told apart by case.
+    """
+    check(target=b"/build?" + query)
