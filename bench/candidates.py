@@ -57,6 +57,9 @@ class Candidate:
     forks: bool = False
     """Whether it has a process for each connection."""
 
+    idle_limit: int | None = None
+    """How many idle streams it is asked to hold, if not all."""
+
     def why_not(self) -> str | None:
         """
         The reason why it can't be run, or None where it can.
@@ -155,8 +158,10 @@ def mitmdump() -> str:
 
 CANDIDATES = (
     Candidate("powerstrip", "Powerstrip", powerstrip),
-    Candidate("haproxy", "HAProxy", haproxy, ("haproxy", "-v")),
-    Candidate("socat", "socat", socat, ("socat", "-V"), forks=True),
+    # HAProxy keeps the head of a stream back for 200 ms, to send more with it: ten thousand of them
+    # would take a minute. It has ``option http-no-delay`` against that, which is not set there.
+    Candidate("haproxy", "HAProxy", haproxy, ("haproxy", "-v"), idle_limit=1000),
+    Candidate("socat", "socat", socat, ("socat", "-V"), forks=True, idle_limit=500),
     Candidate("mitmproxy", "mitmproxy", mitmproxy, (mitmdump(), "--version")),
     Candidate("direct", "direct", None),
 )

@@ -22,8 +22,6 @@ MIB = 1 << 20
 GIB = 1 << 30
 STREAMS = 10_000
 MAX_GROWTH_MIB = 8.0
-MAX_FORKED_STREAMS = 500
-"""So many are asked of what has a process for each: memory for thousands is asked of no machine."""
 
 Take = Callable[[Stage, Running], Figures]
 
@@ -132,9 +130,8 @@ def take_stall(stage: Stage, running: Running) -> Figures:
 
 
 def take_idle(stage: Stage, running: Running) -> Figures:
-    count = min(stage.sizes.idle_streams, most_connections())
-    if running.candidate.forks:
-        count = min(count, MAX_FORKED_STREAMS)
+    wanted = stage.sizes.idle_streams
+    count = min(wanted, most_connections(), running.candidate.idle_limit or wanted)
     process = running.process
     stage.load("requests", running.address, 1, 0, 1, "GET", "/_ping")
     before = process.memory_kib() if process else 0

@@ -54,7 +54,7 @@ def preface(kept: Mapping[str, Any]) -> str:
             f"Each proxy had CPU {proxies}; the stub, the adapters and clients had CPU {others}.",
             "Medians of all rounds; behind a ratio, its lowest and its highest in any round.",
             "For hooks, direct is a bare POST to the adapter.",
-            f"{settings['idle_streams']:,} idle streams were held; the time is for 10,000.",
+            f"Idle streams: {settings['idle_streams']:,}, fewer for some; the time is for 10,000.",
         ]
     )
 

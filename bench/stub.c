@@ -23,29 +23,26 @@
 #define READ_BYTES (256 * 1024)
 #define LIST_BYTES 8192
 
-#define COMMON                                                                                     \
-    "Api-Version: 1.41\r\n"                                                                        \
-    "Docker-Experimental: false\r\n"                                                               \
-    "Ostype: linux\r\n"                                                                            \
-    "Server: Docker/20.10.24+dfsg1 (linux)\r\n"                                                    \
-    "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
-#define JSON_HEAD "HTTP/1.1 200 OK\r\n" COMMON "Content-Type: application/json\r\n"
+/* Heads as Docker 20.10 sends them, without its Date: that differs in value, not in length. */
+#define DATE "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
+#define SERVER "Docker-Experimental: false\r\nOstype: linux\r\n"
+#define NAME "Server: Docker/20.10.24+dfsg1 (linux)\r\n"
+#define JSON "Api-Version: 1.41\r\nContent-Type: application/json\r\n" SERVER NAME DATE
+#define JSON_HEAD "HTTP/1.1 200 OK\r\n" JSON
 #define CHUNKED "Transfer-Encoding: chunked\r\n\r\n"
 
-static const char PING[] = "HTTP/1.1 200 OK\r\n" COMMON
-                           "Builder-Version: 2\r\n"
-                           "Cache-Control: no-cache, no-store, must-revalidate\r\n"
-                           "Pragma: no-cache\r\n"
-                           "Swarm: inactive\r\n"
-                           "Content-Type: text/plain; charset=utf-8\r\n"
-                           "Content-Length: 2\r\n\r\nOK";
+static const char PING[] = "HTTP/1.1 200 OK\r\n"
+                           "Api-Version: 1.41\r\n"
+                           "Cache-Control: no-cache, no-store, must-revalidate\r\n" SERVER
+                           "Pragma: no-cache\r\n" NAME DATE
+                           "Content-Length: 2\r\n"
+                           "Content-Type: text/plain; charset=utf-8\r\n\r\nOK";
 static const char STREAM_HEAD[] = JSON_HEAD CHUNKED;
 static const char HIJACK_HEAD[] = "HTTP/1.1 101 UPGRADED\r\n"
                                   "Content-Type: application/vnd.docker.raw-stream\r\n"
                                   "Connection: Upgrade\r\n"
                                   "Upgrade: tcp\r\n\r\n";
-static const char NOT_FOUND[] = "HTTP/1.1 404 Not Found\r\n" COMMON
-                                "Content-Type: application/json\r\n"
+static const char NOT_FOUND[] = "HTTP/1.1 404 Not Found\r\n" JSON
                                 "Content-Length: 28\r\n\r\n"
                                 "{\"message\":\"page not found\"}";
 
