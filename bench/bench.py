@@ -98,7 +98,7 @@ def _tell(kept: dict[str, Any], options: argparse.Namespace) -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if options.plot:
-        title = f"Powerstrip and its targets: {met} of {of} met"
+        title = f"How many times as good as its target Powerstrip is: {met} of {of} targets met"
         Path(options.plot).write_text(plot(ROWS, results, title), encoding="utf-8")
     return 1 if results.failures else 0
 
