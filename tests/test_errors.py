@@ -56,6 +56,14 @@ def test_an_error_is_one_sentence(name: str) -> None:
         assert str(error) == "it went wrong"
 
 
+def test_a_refusal_keeps_what_the_adapter_said() -> None:
+    """
+    The client is given it as it is.
+    """
+    error = errors.HookRefused("a", "http://a", 403, "text/plain", b"no")
+    assert (error.status, error.content_type, error.body) == (403, "text/plain", b"no")
+
+
 def test_all_problems_of_a_configuration_are_told_at_once() -> None:
     """
     Each on its line.

@@ -183,6 +183,7 @@ def test_json_is_shown_as_text(body: bytes) -> None:
         b"hello",
         b"\0{}",
         b"\x0b{}",
+        b"x{}",
         b"\xa0{}",
         b"\xff\xfe\xfd",
         b"\x1f\x8b\x08\x00{",
