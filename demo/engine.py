@@ -85,7 +85,7 @@ class PrivateEngine:
         self.log = self.directory / "dockerd.log"
         self.namespace = Path("/run/netns") / f"powerstrip-{name}"
         self._cgroup = f"powerstrip-{name}"
-        self._dockerd = tuple(dockerd)
+        self.dockerd = tuple(dockerd)
         self._arguments = tuple(arguments)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -190,7 +190,7 @@ class PrivateEngine:
                 [
                     "nsenter",  # not `ip netns exec`, which hides the cgroups behind a new /sys
                     f"--net={self.namespace}",
-                    *self._dockerd,
+                    *self.dockerd,
                     *self._own_places(),
                     *self._arguments,
                 ],
@@ -232,7 +232,7 @@ class PrivateEngine:
         """
         Whether this dockerd keeps its identity in its data root, as all since 23.0 do.
         """
-        version = _run(*self._dockerd, "--version").removeprefix("Docker version ")
+        version = _run(*self.dockerd, "--version").removeprefix("Docker version ")
         return int(version.split(".")[0]) >= 23
 
     def _own_identity(self) -> str:

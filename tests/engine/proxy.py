@@ -6,12 +6,14 @@ I/O: starts ``twistd powerstrip`` and watches it from outside.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TWISTD = Path(sys.executable).parent / "twistd"
@@ -78,9 +80,21 @@ class Proxy:
         """
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
+    def unix_sockets(self) -> int:
+        """
+        How many UNIX sockets it holds: its own, its clients', and those to the engine.
+        """
+        table = Path("/proc/net/unix").read_text().splitlines()[1:]
+        unix = {f"socket:[{line.split()[6]}]" for line in table}
+        held = 0
+        for fd in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed in the meantime
+                held += os.readlink(fd) in unix
+        return held
+
     def stop(self) -> None:
         """
-        Ask it to end, once, and assert that it ends well.
+        Ask it to end, once, and assert that it ends well and has logged no failure.
         """
         if self._process.returncode is not None:
             return
@@ -90,6 +104,7 @@ class Proxy:
         finally:
             self.kill()
         assert status == 0, f"powerstrip ended with status {status}:\n{self.log_text()}"
+        assert "Traceback" not in self.log_text(), self.log_text()
 
     def kill(self) -> None:
         """

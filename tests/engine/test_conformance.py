@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.engine.big_image import image_archive
 from tests.engine.commands import COMMANDS, LONG_RUNNING, Command, Mode
 from tests.engine.conftest import StartPowerstrip
 from tests.engine.noop_adapter import NoopAdapter
+from tests.engine.proxy import Proxy
 from tests.engine.shell import Outcome, Shell
 
 WORKERS = 4
@@ -73,19 +75,21 @@ def direct(
 
 
 @pytest.fixture(scope="module")
+def proxies(powerstrip: StartPowerstrip, noop_adapter: NoopAdapter) -> dict[Mode, Proxy]:
+    """
+    Two powerstrips: with no hook, and with two on everything.
+    """
+    return {"plain": powerstrip(), "hooked": powerstrip(noop_adapter.on_everything())}
+
+
+@pytest.fixture(scope="module")
 def proxied(
-    engine: PrivateEngine,
-    powerstrip: StartPowerstrip,
-    noop_adapter: NoopAdapter,
-    places: dict[str, str],
+    engine: PrivateEngine, proxies: dict[Mode, Proxy], places: dict[str, str]
 ) -> dict[Mode, Shell]:
     """
-    The Shells whose docker speaks to powerstrip: with no hook, and with two on everything.
+    The Shells whose docker speaks to powerstrip.
     """
-    return {
-        "plain": Shell(engine, powerstrip().docker_host, places),
-        "hooked": Shell(engine, powerstrip(noop_adapter.on_everything()).docker_host, places),
-    }
+    return {mode: Shell(engine, proxy.docker_host, places) for mode, proxy in proxies.items()}
 
 
 Outcomes = Mapping[Mode | None, Outcome]
@@ -144,3 +148,18 @@ def test_hooks_run(proxied: dict[Mode, Shell], noop_adapter: NoopAdapter) -> Non
 
     assert after["pre-hook"] > before["pre-hook"]
     assert after["post-hook"] > before["post-hook"]
+
+
+@pytest.mark.parametrize("mode", ["plain", "hooked"])
+def test_no_connection_is_left(
+    mode: Mode, proxies: dict[Mode, Proxy], outcomes: Mapping[str, Future[Outcomes]]
+) -> None:
+    """
+    When all clients have gone, also those that were killed, powerstrip holds no connection.
+    """
+    wait(outcomes.values())
+    deadline = time.monotonic() + 10
+    while proxies[mode].unix_sockets() > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert proxies[mode].unix_sockets() == 1
