@@ -207,6 +207,7 @@ class ProxyService(Service):
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self._proxy.connections.drain(self._proxy.reactor, self._grace_seconds)
+        self._proxy.log.flush()
 
     def stopService(self) -> Deferred[None]:
         """

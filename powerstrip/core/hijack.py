@@ -37,8 +37,8 @@ def leaves_http(request: RequestHead, response: ResponseHead) -> bool:
         return True
     return (
         response.status == 200
-        and response.value(b"content-length") is None
-        and response.value(b"transfer-encoding") is None
+        and response.length is None
+        and not response.is_chunked
         and _RAW_STREAM.match(response.value(b"content-type") or b"") is not None
         and _may_hijack(request)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 
@@ -44,6 +44,10 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7
 _TOKEN_START = re.compile(_TOKEN)
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+
+_SECRET = re.compile(rb"x-registry-|authorization|proxy-authorization|cookie|set-cookie")
+_MAX_SEEN_HEADS = 256
+_MAX_SEEN_BYTES = 1024
 
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"  # RFC 9113, section 3.4
 
@@ -225,6 +229,12 @@ class Head:
     fields: tuple[tuple[bytes, bytes], ...]
     """Names in lower case, and values without the white space around them, in order."""
 
+    length: int | None
+    """What Content-Length says."""
+
+    is_chunked: bool
+    """Whether Transfer-Encoding says so: then there is no length."""
+
     def value(self, name: bytes) -> bytes | None:
         """
         The first field of this (lower-case) name, or None.
@@ -241,11 +251,7 @@ class Head:
         """
         The elements of a list such as ``Connection: keep-alive, Upgrade``, in lower case.
         """
-        return frozenset(
-            token.strip(b" \t").lower()
-            for value in self.values(name)
-            for token in value.split(b",")
-        )
+        return _tokens(self.fields, name)
 
     def rewritten(self, start_line: bytes, changes: Mapping[bytes, bytes | None]) -> bytes:
         """
@@ -295,28 +301,38 @@ class RequestHead(Head):
             DownstreamProtocolError: for all that is not one clear request, such as a head with two
                 lengths, or with a length and a transfer coding (RFC 9112, section 6.3).
         """
+        seen = _seen_requests.get(raw)
+        if seen is not None:
+            return seen
         match = _REQUEST.fullmatch(raw)
         if match is None:
             raise DownstreamProtocolError(_what_is_wrong(raw))
+        fields = _fields(raw)
+        length, is_chunked = _framing(fields, DownstreamProtocolError)
+        minor_version = match[3][0] - ord("0")
+        if minor_version == 0 and is_chunked:
+            raise DownstreamProtocolError("HTTP/1.0 has no Transfer-Encoding")
         head = cls(
             raw=raw,
-            fields=_fields(raw),
+            fields=fields,
+            length=length,
+            is_chunked=is_chunked,
             method=match[1].decode("ascii"),
             target=match[2],
-            minor_version=match[3][0] - ord("0"),
+            minor_version=minor_version,
         )
-        _check_framing(head, DownstreamProtocolError)
-        if head.minor_version == 0 and head.value(b"transfer-encoding") is not None:
-            raise DownstreamProtocolError("HTTP/1.0 has no Transfer-Encoding")
+        _remember(_seen_requests, head)
         return head
 
     def body(self) -> LengthBody | ChunkedBody:
         """
         A fresh reading of where this request's body ends.
         """
-        if self.value(b"transfer-encoding") is not None:
-            return ChunkedBody(DownstreamProtocolError)
-        return LengthBody(int(self.value(b"content-length") or 0))
+        return (
+            ChunkedBody(DownstreamProtocolError)
+            if self.is_chunked
+            else LengthBody(self.length or 0)
+        )
 
     @property
     def expects_continue(self) -> bool:
@@ -334,6 +350,8 @@ class ResponseHead(Head):
 
     minor_version: int
     status: int
+    closes: bool
+    """Whether the engine closes the connection after this answer."""
 
     @classmethod
     def parse(cls, raw: bytes) -> ResponseHead:
@@ -343,13 +361,26 @@ class ResponseHead(Head):
         Raises:
             UpstreamProtocolError: for what is not an HTTP/1.1 response.
         """
+        seen = _seen_responses.get(raw)
+        if seen is not None:
+            return seen
         match = _RESPONSE.fullmatch(raw)
         if match is None:
             raise UpstreamProtocolError("the engine's answer is not an HTTP/1.1 response")
+        fields = _fields(raw)
+        length, is_chunked = _framing(fields, UpstreamProtocolError)
+        minor_version = match[1][0] - ord("0")
+        options = _tokens(fields, b"connection")
         head = cls(
-            raw=raw, fields=_fields(raw), minor_version=match[1][0] - ord("0"), status=int(match[2])
+            raw=raw,
+            fields=fields,
+            length=length,
+            is_chunked=is_chunked,
+            minor_version=minor_version,
+            status=int(match[2]),
+            closes=b"close" in options or (minor_version == 0 and b"keep-alive" not in options),
         )
-        _check_framing(head, UpstreamProtocolError)
+        _remember(_seen_responses, head)
         return head
 
     def body(self, method: str) -> LengthBody | ChunkedBody | UntilCloseBody:
@@ -361,10 +392,9 @@ class ResponseHead(Head):
         """
         if method == "HEAD" or self.status in (204, 304) or self.status < 200:
             return LengthBody(0)
-        if self.value(b"transfer-encoding") is not None:
+        if self.is_chunked:
             return ChunkedBody(UpstreamProtocolError)
-        length = self.value(b"content-length")
-        return UntilCloseBody() if length is None else LengthBody(int(length))
+        return UntilCloseBody() if self.length is None else LengthBody(self.length)
 
     @property
     def is_interim(self) -> bool:
@@ -373,13 +403,20 @@ class ResponseHead(Head):
         """
         return 100 <= self.status < 200 and self.status != 101
 
-    @property
-    def closes(self) -> bool:
-        """
-        Whether the engine closes the connection after this answer.
-        """
-        options = self.tokens(b"connection")
-        return b"close" in options or (self.minor_version == 0 and b"keep-alive" not in options)
+
+_seen_requests: dict[bytes, RequestHead] = {}
+_seen_responses: dict[bytes, ResponseHead] = {}
+"""Heads that came lately. Many clients poll: the same bytes come again and again."""
+
+_HeadT = TypeVar("_HeadT", bound=Head)
+
+
+def _remember(seen: dict[bytes, _HeadT], head: _HeadT) -> None:
+    if len(head.raw) > _MAX_SEEN_BYTES or any(_SECRET.match(name) for name, _ in head.fields):
+        return
+    if len(seen) >= _MAX_SEEN_HEADS:
+        seen.clear()
+    seen[head.raw] = head
 
 
 def find_request_end(data: bytes | bytearray, start: int = 0) -> int:
@@ -425,15 +462,23 @@ def find_response_end(data: bytes | bytearray, start: int = 0) -> int:
     return -1
 
 
-def _fields(raw: bytes) -> tuple[tuple[bytes, bytes], ...]:
+_Fields = tuple[tuple[bytes, bytes], ...]
+
+
+def _fields(raw: bytes) -> _Fields:
     lines = raw[:-4].split(b"\r\n")[1:]
     parts = (line.partition(b":") for line in lines)
     return tuple((name.lower(), value.strip(b" \t")) for name, _, value in parts)
 
 
-def _check_framing(head: Head, error: type[PowerstripError]) -> None:
-    lengths = head.values(b"content-length")
-    codings = head.values(b"transfer-encoding")
+def _tokens(fields: _Fields, name: bytes) -> frozenset[bytes]:
+    values = [value for field, value in fields if field == name]
+    return frozenset(token.strip(b" \t").lower() for value in values for token in value.split(b","))
+
+
+def _framing(fields: _Fields, error: type[PowerstripError]) -> tuple[int | None, bool]:
+    lengths = [value for name, value in fields if name == b"content-length"]
+    codings = [value for name, value in fields if name == b"transfer-encoding"]
     if len(lengths) > 1:
         raise error("the head has more than one Content-Length")
     if lengths and codings:
@@ -443,6 +488,7 @@ def _check_framing(head: Head, error: type[PowerstripError]) -> None:
         raise error("Content-Length is not a number of bytes")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         raise error("the only Transfer-Encoding is chunked")
+    return int(lengths[0]) if lengths else None, bool(codings)
 
 
 def _what_is_wrong(data: bytes) -> str:

@@ -33,7 +33,7 @@ def payload(head: Head, held: bytes) -> bytes:
     """
     if not held:
         return held  # an answer to HEAD has no chunks, whatever its head says
-    return decode_chunked(held) if head.value(b"transfer-encoding") is not None else held
+    return decode_chunked(held) if head.is_chunked else held
 
 
 def shown_target(target: bytes, path: RoutedPath) -> str:

@@ -36,6 +36,12 @@ from powerstrip.net.reactor import Reactor
 CONNECT_SECONDS = 10.0
 """How long a connection to the engine may take."""
 
+BACKLOG = 4096
+"""
+How many clients may wait to be let in: Linux's own bound (``net.core.somaxconn``), as with Go.
+With Twisted's 50, some of a burst of clients would come in a second late, when TCP tries again.
+"""
+
 
 def engine_endpoint(
     reactor: Reactor, address: Address, certificates: Path | None
@@ -73,10 +79,10 @@ def listening_endpoint(reactor: Reactor, address: Address) -> IStreamServerEndpo
     if isinstance(address, UnixAddress):
         # The mode is set once the socket is there: until then, as umask has it, nobody but its
         # owner may write, which connecting takes.
-        return UNIXServerEndpoint(reactor, address.path, mode=0o600)
+        return UNIXServerEndpoint(reactor, address.path, mode=0o600, backlog=BACKLOG)
     if isinstance(address, TcpAddress):
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
-        return kind(reactor, address.port, interface=address.host)
+        return kind(reactor, address.port, interface=address.host, backlog=BACKLOG)
     try:
         made: IStreamServerEndpoint = serverFromString(reactor, address.text)
     except Exception as error:  # plugins of any kind parse these, and fail as they like

@@ -78,7 +78,11 @@ class Exchange:
         self.upstream = upstream
         self.request_body = body
         upstream.reader.read_head(self._head_came)
-        self.connection.reader.relay_body(body, upstream.stream, self._end_request, first=head)
+        if body.ended:
+            self._request_ended = True
+            upstream.stream.write(head)
+        else:
+            self.connection.reader.relay_body(body, upstream.stream, self._end_request, first=head)
         self._tell_earlier_end()
 
     def send_held_request(self, message: bytes, upstream: Upstream) -> None:

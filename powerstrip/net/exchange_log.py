@@ -1,19 +1,20 @@
 """
 What the operator sees: a line for each exchange, and with ``--trace`` what happened within.
 
-I/O: Twisted's log. No secret is ever in it, and no query: build arguments stand there.
+I/O: Twisted's log. No secret is ever in it, and no query: build arguments stand there. An event of
+that log takes longer than a small exchange, so where exchanges come fast, one event has many lines.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from powerstrip.core.chain import HookReport
 from powerstrip.core.changes import changed_members, redacted_head
-from powerstrip.core.http1 import Body
 from powerstrip.core.payloads import ClientRequest, ServerResponse
 from powerstrip.core.quoting import cut, printable
 from powerstrip.errors import PowerstripError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from powerstrip.net.hooked import HookedExchange
 
 _MAX_PATH_CHARACTERS = 200
+
+BATCH_SECONDS = 0.1
+"""How long a line waits for others, where another was written just before it."""
 
 _log = Logger(namespace="powerstrip")
 
@@ -37,6 +41,9 @@ class ExchangeLog:
         self._clock = clock
         self._traces = traces
         self._log = log
+        self._lines: list[str] = []
+        self._next_write = 0.0
+        self._writing: IDelayedCall | None = None
 
     def request_came(self, connection: Downstream, head: bytes) -> None:
         """
@@ -73,25 +80,38 @@ class ExchangeLog:
         """
         An exchange has ended, well or not.
         """
-        request = exchange.request
-        target = request.target.partition(b"?")[0].decode("utf-8", "backslashreplace")
-        parts = [
-            connection.peer,
-            f'"{request.method} {printable(cut(target, _MAX_PATH_CHARACTERS))}"',
-            f"lane={exchange.lane}",
-            f"status={exchange.status or '-'}",
-            f"in={_payload_bytes(exchange.request_body)}",
-            f"out={_payload_bytes(exchange.response_body)}",
-            f"ms={(self._clock.seconds() - exchange.started) * 1000:.1f}",
-        ]
-        parts += [
-            f"{report.kind.value}:{report.adapter}={report.verdict.replace(' ', '-')}"
-            f"/{report.seconds * 1000:.1f}ms"
-            for report in exchange.hook_reports
-        ]
+        now = self._clock.seconds()
+        request, received, sent = exchange.request, exchange.request_body, exchange.response_body
+        line = (
+            f'{connection.peer} "{request.method} {_shown_path(request.target.partition(b"?")[0])}"'
+            f" lane={exchange.lane} status={exchange.status or '-'}"
+            f" in={received.payload_bytes if received else 0}"
+            f" out={sent.payload_bytes if sent else 0}"
+            f" ms={(now - exchange.started) * 1000:.1f}"
+        )
+        for report in exchange.hook_reports:
+            verdict = report.verdict.replace(" ", "-")
+            took = f"{report.seconds * 1000:.1f}ms"
+            line += f" {report.kind.value}:{report.adapter}={verdict}/{took}"
         if error is not None:
-            parts.append(f"error={printable(error)}")
-        self._log.info("{line}", line=" ".join(parts))
+            line += f" error={printable(error)}"
+        self._lines.append(line)
+        if self._traces or now >= self._next_write:
+            self.flush()
+        elif self._writing is None:
+            self._writing = self._clock.callLater(BATCH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """
+        Write the lines that wait.
+        """
+        if self._writing is not None and self._writing.active():
+            self._writing.cancel()
+        self._writing = None
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._next_write = self._clock.seconds() + BATCH_SECONDS
+            self._log.info("{lines}", lines="\n".join(lines))
 
     def refused(self, connection: Downstream, error: PowerstripError) -> None:
         """
@@ -109,8 +129,9 @@ class ExchangeLog:
         self._log.info("{peer}{lines}", peer=connection.peer, lines=lines)
 
 
-def _payload_bytes(body: Body | None) -> int:
-    return 0 if body is None else body.payload_bytes
+@lru_cache(maxsize=1024)
+def _shown_path(path: bytes) -> str:
+    return printable(cut(path.decode("utf-8", "backslashreplace"), _MAX_PATH_CHARACTERS))
 
 
 def _changes(report: HookReport) -> list[str]:
