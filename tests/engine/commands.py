@@ -435,7 +435,12 @@ WATCHING = (
     Command("ps: bad filter", "docker ps --filter nosuch=1", "nvalid filter", status=1),
     Command("inspect", "docker inspect still", '"Running": true'),
     Command("inspect: a format", "docker inspect -f '{{.Config.Env}}' still", "COLOUR=red"),
-    Command("inspect: of each kind", "docker inspect --type image busybox; docker inspect none"),
+    Command(
+        "inspect: of each kind",
+        "docker inspect --type image busybox; "
+        "docker inspect --type network -f '{{.Driver}} {{.Scope}} {{.Options}}' none",
+        "null local",
+    ),
     Command("inspect -s", "docker inspect -s -f '{{.SizeRootFs}}' still", r"\d{5}"),
     Command("inspect: no such object", "docker inspect box nosuch", "No such object", status=1),
     Command("diff", "docker diff still | sort", "A /tree/sub/leaf"),

@@ -104,7 +104,8 @@ class Proxy:
         finally:
             self.kill()
         assert status == 0, f"powerstrip ended with status {status}:\n{self.log_text()}"
-        assert "Traceback" not in self.log_text(), self.log_text()
+        before, failure, after = self.log_text().partition("Traceback")
+        assert not failure, f"powerstrip logged: {before[-200:]}{failure}{after[:2000]}"
 
     def kill(self) -> None:
         """
