@@ -15,12 +15,14 @@ from typing import Any, cast
 import yaml
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from powerstrip.core.addresses import Address, TcpAddress, UnixAddress
+from powerstrip.core.addresses import Address, EndpointDescription, TcpAddress, UnixAddress
 from powerstrip.core.config import Config
+from powerstrip.net.bridge import BridgeFactory
 from powerstrip.net.downstream import DownstreamFactory, Proxy
 from powerstrip.net.endpoints import engine_endpoint, listening_endpoint
 from powerstrip.net.exchange_log import ExchangeLog
@@ -149,8 +151,10 @@ class Rig:
         Let clients in on one more address.
         """
         endpoint = listening_endpoint(cast(Reactor, reactor), address)
-        # What the test replaces the proxy by is what connections get.
-        port = await endpoint.listen(_LateFactory(self))
+        factory: Factory = _LateFactory(self)
+        if isinstance(address, EndpointDescription):
+            factory = BridgeFactory(factory, reactor)
+        port = await endpoint.listen(factory)
         self._ports.append(port)
         return port
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 import zlib
 from pathlib import Path
@@ -27,6 +28,8 @@ PATIENCE_SECONDS = 10.0
 """How long a test waits for what must come; a test that is right never waits so long."""
 
 READ_BYTES = 256 * 1024
+
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 PATTERN = bytes(zlib.crc32(b"%d" % n) & 0xFF for n in range(65_537)) * 15
 """What bulk is made of: its length and its period are odd, unlike those of buffers and pipes."""
@@ -204,8 +207,8 @@ class Peer(_Readiness):
         """
         await settle()
         try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
+            self._buffer += self._socket.recv(READ_BYTES)
+        except WOULD_BLOCK:
             return not self._buffer
         return False
 
@@ -225,7 +228,7 @@ class Peer(_Readiness):
         while view:
             try:
                 view = view[self._socket.send(view) :]
-            except BlockingIOError:
+            except WOULD_BLOCK:
                 await self._until_writable()
 
     async def send_bulk(self, count: int) -> int:
@@ -251,7 +254,7 @@ class Peer(_Readiness):
             try:
                 sent += self._socket.send(data[sent : sent + READ_BYTES])
                 was_refused = False
-            except BlockingIOError:
+            except WOULD_BLOCK:
                 if was_refused:
                     break
                 was_refused = True
@@ -282,6 +285,13 @@ class Peer(_Readiness):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
+    def give_socket(self) -> socket.socket:
+        """
+        Leave the socket to somebody else.
+        """
+        self._forget()
+        return self._socket
+
     def _take(self, count: int) -> bytes:
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
@@ -291,13 +301,45 @@ class Peer(_Readiness):
         while True:
             try:
                 return self._socket.recv(limit)
-            except BlockingIOError:
+            except WOULD_BLOCK:
                 await self._until_readable()
 
     async def _receive_more(self, wanted: str) -> None:
         data = await self._receive()
         assert data, f"the other end has ended before {wanted}, after {bytes(self._buffer)!r}"
         self._buffer += data
+
+
+class TlsPeer(Peer):
+    """
+    One end of a connection over TLS.
+    """
+
+    def __init__(self, plain: Peer, context: ssl.SSLContext, name: str | None = None) -> None:
+        """
+        Args:
+            name: The server's, where this is the client's end.
+        """
+        wrapped = context.wrap_socket(
+            plain.give_socket(),
+            server_side=name is None,
+            server_hostname=name,
+            do_handshake_on_connect=False,
+        )
+        super().__init__(wrapped)
+        self._tls = wrapped
+
+    async def shake_hands(self) -> None:
+        """
+        Agree on keys with the other end.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._until_readable()
+            else:
+                return
 
 
 Address = str | tuple[str, int]

@@ -4,8 +4,10 @@ Calls to adapters: what they are sent, and every way in which they may fail to a
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,9 @@ from powerstrip.net import hooks
 from powerstrip.net.hooks import REPLY_OVERHEAD_BYTES, HookClient
 from powerstrip.testing import FakeHookClient, post_hook, pre_hook
 from tests.net.adapters import AdapterSite, KleinAdapter, Payload, changing, refusing, unchanged
+from tests.net.certificates import Authority, server_context
 from tests.net.harness import descriptors, until
-from tests.net.peers import Listener, Peer, connect, reactor, settle
+from tests.net.peers import Listener, Peer, TlsPeer, connect, reactor, settle
 
 CREATE = ClientRequest("POST", "/v1.41/containers/create?name=x", '{"Image": "busybox"}')
 PAYLOAD = encode_pre_hook(CREATE)
@@ -272,10 +275,10 @@ async def played() -> AsyncIterator[Played]:
     before = descriptors()
     played = Played()
     yield played
-    await played.client.close()
     played.listener.close()
     for peer in played.listener.peers:
         peer.close()
+    await played.client.close()
     await until(lambda: descriptors() <= before, "all is closed")
 
 
@@ -525,6 +528,37 @@ async def test_an_adapter_may_have_the_name_of_a_container(played: Played, host:
     assert f"\r\nHost: {host}:{played.listener.port}\r\n".encode() in head
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     assert await call == b"{}"
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@pytest.mark.parametrize("is_trusted", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_an_adapter_may_speak_tls(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    """
+    One whose certificate the machine trusts is sent the hook, and no other is.
+    """
+    certificates = Authority().write_to(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem") if is_trusted else "/dev/null")
+    context = server_context(certificates)
+    context.verify_mode = ssl.CERT_NONE
+    played.url = f"https://localhost:{played.listener.port}/hook"
+    call = played.call()
+    peer = TlsPeer(await played.listener.accept(), context)
+    played.listener.peers.append(peer)
+    if is_trusted:
+        await peer.shake_hands()
+        assert (await peer.read_until(PAYLOAD)).startswith(b"POST /hook HTTP/1.1\r\n")
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        assert await call == b"{}"
+        return
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await peer.shake_hands()
+        assert await peer.read_to_end() == b""
+    with pytest.raises(HookConnectError) as caught:
+        await call
+    assert "certificate verify failed" in str(caught.value)
 
 
 # For the authors of adapters
