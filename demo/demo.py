@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,8 @@ def main() -> int:
     if reason is not None:
         print(f"demo: {reason}", file=sys.stderr)
         return 1
+    # Also where a shell started this in the background, which has SIGINT ignored: POSIX, 2.11.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     story = Story()
     try:
         with Stage("demo") as stage:
