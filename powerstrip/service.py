@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import signal
 import threading
 from collections.abc import Mapping
@@ -89,14 +90,12 @@ class Options(BaseOptions):
         """
         Check what is not checked elsewhere.
         """
-        try:
-            self["socket-mode"] = int(self["socket-mode"], 8)
-        except ValueError:
-            raise UsageError("--socket-mode takes an octal number such as 0660") from None
-        try:
-            self["grace"] = float(self["grace"])
-        except ValueError:
-            raise UsageError("--grace takes a number of seconds") from None
+        if not re.fullmatch(r"[0-7]{1,4}", self["socket-mode"]):
+            raise UsageError("--socket-mode takes an octal number such as 0660")
+        self["socket-mode"] = int(self["socket-mode"], 8)
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", self["grace"]):
+            raise UsageError("--grace takes a number of seconds")
+        self["grace"] = float(self["grace"])
 
 
 @frozen
@@ -174,6 +173,15 @@ def _group(name: str | None, engine_address: Address) -> int | None:
         raise ConfigError([f"--socket-group {name}: there is no such group"]) from None
 
 
+class _ListenError(SystemExit, Exception):
+    """
+    Ends the process with a sentence, and none but that.
+
+    It is an `Exception` too, since of a daemon that begins twistd sees nothing else, and would wait
+    for ever (``UnixApplicationRunner.postApplication``).
+    """
+
+
 class ProxyService(Service):
     """
     Listens, and stops in good order.
@@ -187,6 +195,8 @@ class ProxyService(Service):
         self._access = access
         self._grace_seconds = grace_seconds
         self._ports: list[IListeningPort] = []
+        self._problem: str | None = None
+        """Why one of the addresses can't be listened on."""
 
     def privilegedStartService(self) -> None:
         """
@@ -226,10 +236,11 @@ class ProxyService(Service):
                 remove_stale_socket(address.path)
             listening = listening_endpoint(reactor, address).listen(factory)
         except ConfigError as error:
-            raise SystemExit(f"powerstrip: {error}") from None
-        listening.addCallbacks(
-            self._listens, self._listens_not, callbackArgs=(address,), errbackArgs=(address,)
-        )
+            raise _ListenError(f"powerstrip: {error}") from None
+        listening.addCallback(self._listens, address)
+        listening.addErrback(self._listens_not, address)
+        if self._problem is not None:
+            raise _ListenError(self._problem)  # not where the Deferred would catch it
 
     def _listens(self, port: IListeningPort, address: Address) -> None:
         self._ports.append(port)
@@ -247,7 +258,8 @@ class ProxyService(Service):
     def _listens_not(self, failure: Failure, address: Address) -> None:
         failure.trap(CannotListenError, OSError)
         error = getattr(failure.value, "socketError", failure.value)
-        raise SystemExit(f"powerstrip: --listen {address}: {error}")
+        what = getattr(error, "strerror", None) or error
+        self._problem = f"powerstrip: --listen {address}: {what}"
 
     def _take_sigterm(self) -> None:
         # Twisted would end the process by the signal itself. This end is a regular one: status 0.
