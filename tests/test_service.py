@@ -1,0 +1,621 @@
+"""
+The service: its options, where it listens, and how it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_twisted
+from twisted.application.service import IServiceMaker, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
+
+from powerstrip import service as service_module
+from powerstrip.errors import ConfigError
+from powerstrip.net.reactor import Reactor
+from powerstrip.service import Options, make_service, makeService
+from tests.net.adapters import AdapterSite, KleinAdapter
+from tests.net.certificates import Authority
+from tests.net.harness import OK, PING, close_spare_pipes, descriptors, until
+from tests.net.peers import Listener, Peer, connect, reactor, settle
+
+NO_HOOKS = "endpoints: {}\nadapters: {}\n"
+
+
+class Stage:
+    """
+    An engine, a configuration file, and services between that engine and clients.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = directory / "adapters.yml"
+        self.config.write_text(NO_HOOKS)
+        self.engine_path = str(directory / "engine.sock")
+        self.engine = Listener(self.engine_path)
+        self.socket = str(directory / "p.sock")
+        self.clients: list[Peer] = []
+        self.services: list[Service] = []
+        self.events: list[LogEvent] = []
+
+    def make(self, *options: str, **environment: str) -> Service:
+        """
+        Make a service, in an environment that names the engine.
+        """
+        parsed = Options()
+        parsed.parseOptions(["--config", str(self.config), *options])
+        environment = {"DOCKER_HOST": f"unix://{self.engine_path}", **environment}
+        return make_service(parsed, environment, cast(Reactor, reactor))
+
+    def start(self, *options: str, **environment: str) -> Service:
+        """
+        Start a service, which listens on a UNIX socket if not told otherwise.
+        """
+        if "--listen" not in options:
+            options = ("--listen", f"unix://{self.socket}", *options)
+        service = self.make(*options, **environment)
+        self.services.append(service)
+        service.privilegedStartService()
+        service.startService()
+        return service
+
+    def connect(self, address: str | tuple[str, int] | None = None) -> Peer:
+        """
+        A client.
+        """
+        client = connect(address or self.socket)
+        self.clients.append(client)
+        return client
+
+    async def exchange(self, address: str | tuple[str, int] | None = None) -> tuple[Peer, Peer]:
+        """
+        A client that has sent a request, and the engine's end, on which it has arrived.
+        """
+        client = self.connect(address)
+        await client.send(PING)
+        engine = await self.engine.accept()
+        assert await engine.read_head() == PING
+        return client, engine
+
+    async def serves(self, address: str | tuple[str, int] | None = None) -> bool:
+        """
+        Whether a client gets an answer there.
+        """
+        client, engine = await self.exchange(address)
+        await engine.send(OK)
+        return await client.read_exactly(len(OK)) == OK
+
+    def log(self) -> list[str]:
+        """
+        What was logged.
+        """
+        return [str(formatEvent(event)) for event in self.events]
+
+
+@pytest_twisted.async_yield_fixture
+async def stage(short_tmp: Path) -> AsyncIterator[Stage]:
+    """
+    A place for services, which are stopped after the test. What they leave open fails it.
+    """
+    usual = signal.getsignal(signal.SIGTERM)
+    close_spare_pipes()
+    before = descriptors()
+    stage = Stage(short_tmp)
+    globalLogPublisher.addObserver(stage.events.append)
+    yield stage
+    stage.engine.close()
+    for peer in [*stage.clients, *stage.engine.peers]:
+        peer.close()
+    for service in stage.services:
+        await service.stopService()
+    globalLogPublisher.removeObserver(stage.events.append)
+    close_spare_pipes()
+    await until(lambda: descriptors() <= before, "all is closed")
+    signal.signal(signal.SIGTERM, usual)
+
+
+def free_port() -> int:
+    """
+    A port that nobody listens on.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# How it is found
+
+
+def test_twistd_finds_the_command() -> None:
+    """
+    The plugin is there, and names the service by string.
+    """
+    (maker,) = [it for it in getPlugins(IServiceMaker) if it.tapname == "powerstrip"]
+    assert maker.options is Options
+    assert maker.makeService is makeService
+
+
+# Listening
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_listens_on_every_address(stage: Stage) -> None:
+    """
+    UNIX sockets, TCP and Twisted's endpoints side by side.
+    """
+    ports = [free_port(), free_port()]
+    other = str(stage.directory / "other.sock")
+    stage.start(
+        *("--listen", f"unix://{stage.socket}"),
+        *("--listen", f"unix://{other}"),
+        *("--listen", f"tcp://127.0.0.1:{ports[0]}"),
+        *("--listen", f"tcp:{ports[1]}:interface=127.0.0.1"),
+    )
+    for address in [stage.socket, other, ("127.0.0.1", ports[0]), ("127.0.0.1", ports[1])]:
+        assert await stage.serves(address)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+@pytest_twisted.ensureDeferred
+async def test_it_listens_on_ipv6(stage: Stage) -> None:
+    """
+    An address in brackets.
+    """
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+            port = probe.getsockname()[1]
+    except OSError:
+        pytest.skip("needs an IPv6 loopback")
+    stage.start("--listen", f"tcp://[::1]:{port}")
+    with socket.socket(socket.AF_INET6) as client:
+        client.connect(("::1", port))
+
+
+def test_the_default_is_dockers_port_on_the_loopback() -> None:
+    """
+    Nobody but this machine's users comes in unless told so.
+    """
+    assert service_module.DEFAULT_LISTEN == "tcp://127.0.0.1:2375"
+    assert Options()["listen"] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_network_that_is_let_in_is_warned_of(stage: Stage) -> None:
+    """
+    Whoever reaches it has the rights of root.
+    """
+    stage.start("--listen", f"tcp://0.0.0.0:{free_port()}")
+    stage.start("--listen", f"tcp://127.0.0.1:{free_port()}")
+    warnings = [event for event in stage.events if event["log_level"] is LogLevel.warn]
+    assert len(warnings) == 1
+    assert "is open to the network" in formatEvent(warnings[0])
+
+
+OWN_GROUP = 12345 if os.getuid() == 0 else os.getgid()
+"""A group that this process may give away a socket to."""
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "group"),
+    [
+        ((), 0o660, OWN_GROUP),
+        (("--socket-mode", "600"), 0o600, OWN_GROUP),
+        (("--socket-mode", "0666"), 0o666, OWN_GROUP),
+        (("--socket-group", str(os.getgid())), 0o660, os.getgid()),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_socket_has_its_mode_and_group(
+    stage: Stage, options: tuple[str, ...], mode: int, group: int
+) -> None:
+    """
+    If not told otherwise, 0660 and the group of the engine's own socket.
+    """
+    os.chown(stage.engine_path, -1, OWN_GROUP)
+    stage.start(*options)
+    status = os.stat(stage.socket)
+    assert stat.S_IMODE(status.st_mode) == mode
+    assert status.st_gid == group
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_group_may_have_a_name(stage: Stage) -> None:
+    """
+    As in /etc/group.
+    """
+    import grp
+
+    name = grp.getgrgid(os.getgid()).gr_name
+    stage.start("--socket-group", name)
+    assert os.stat(stage.socket).st_gid == os.getgid()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stale_socket_is_replaced(stage: Stage) -> None:
+    """
+    What a process that was killed has left is in nobody's way.
+    """
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(stage.socket)
+    stage.start()
+    assert await stage.serves()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_live_socket_is_left_alone(stage: Stage) -> None:
+    """
+    Another process's, and another powerstrip's.
+    """
+    stage.start()
+    with pytest.raises(SystemExit) as caught:
+        stage.start()
+    assert str(caught.value) == (
+        f"powerstrip: --listen unix://{stage.socket}: another process listens there"
+    )
+    assert await stage.serves()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_no_socket_is_left_alone(stage: Stage) -> None:
+    """
+    Whatever it is.
+    """
+    Path(stage.socket).write_text("precious")
+    with pytest.raises(SystemExit) as caught:
+        stage.start()
+    assert str(caught.value) == (
+        f"powerstrip: --listen unix://{stage.socket}: there is a file that is not a socket"
+    )
+    assert Path(stage.socket).read_text() == "precious"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_place_that_can_not_be_listened_on_ends_the_start(stage: Stage) -> None:
+    """
+    One sentence, also for twistd, which sees nothing but an ``Exception`` of a daemon.
+    """
+    taken = Listener(("127.0.0.1", 0))
+    for address, what in [
+        (f"tcp://127.0.0.1:{taken.port}", "Address already in use"),
+        ("tcp://192.0.2.1:1", "Cannot assign requested address"),
+        ("foo:bar", "not a server endpoint: ValueError(\"Unknown endpoint type: 'foo'\")"),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            stage.start("--listen", address)
+        assert str(caught.value) == f"powerstrip: --listen {address}: {what}"
+        assert isinstance(caught.value, Exception)
+    taken.close()
+
+
+# Options and configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "sentence"),
+    [
+        (["--docker", "nowhere"], {}, '--docker "nowhere": write unix:///PATH, '),
+        ([], {"DOCKER_HOST": "ssh://h"}, 'DOCKER_HOST "ssh://h": there is no SSH client here'),
+        (["--listen", "fd://"], {}, '--listen "fd://": a socket that systemd has opened'),
+        (["--socket-group", "no-such"], {}, "--socket-group no-such: there is no such group"),
+        (["--docker", "foo:bar"], {}, "--docker foo:bar: not a client endpoint: "),
+        (["--config", "/none.yml"], {}, "/none.yml: can't be read: No such file or directory"),
+        (
+            [],
+            {
+                "DOCKER_HOST": "tcp://h:1",
+                "DOCKER_TLS_VERIFY": "1",
+                "DOCKER_CERT_PATH": "/none",
+            },
+            "DOCKER_CERT_PATH: /none/ca.pem can't be read: No such file or directory",
+        ),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_mistake_is_one_sentence(
+    stage: Stage, options: list[str], environment: dict[str, str], sentence: str
+) -> None:
+    """
+    It names the option.
+    """
+    with pytest.raises(ConfigError) as caught:
+        stage.make(*options, **environment)
+    (problem,) = caught.value.problems
+    assert problem.startswith(sentence)
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_does_not_listen_where_the_engine_is(stage: Stage) -> None:
+    """
+    It would speak to itself.
+    """
+    engine = f"unix://{stage.engine_path}"
+    with pytest.raises(ConfigError) as caught:
+        stage.make("--listen", engine)
+    assert caught.value.problems == (f"--listen {engine}: this is where the engine is",)
+
+
+@pytest.mark.parametrize("mode", ["rw", "0888", "-1", "", "77777"])
+def test_a_mode_is_octal(mode: str) -> None:
+    """
+    Anything else is a mistake of usage.
+    """
+    with pytest.raises(UsageError) as caught:
+        Options().parseOptions(["--socket-mode", mode])
+    assert str(caught.value) == "--socket-mode takes an octal number such as 0660"
+
+
+@pytest.mark.parametrize("grace", ["soon", "-1", "nan", "inf", ""])
+def test_a_grace_is_a_number_of_seconds(grace: str) -> None:
+    """
+    Anything else is a mistake of usage.
+    """
+    with pytest.raises(UsageError) as caught:
+        Options().parseOptions(["--grace", grace])
+    assert str(caught.value) == "--grace takes a number of seconds"
+
+
+def test_all_mistakes_of_the_configuration_are_told_at_once(stage: Stage) -> None:
+    """
+    Each on a line of its own, and the process ends.
+    """
+    stage.config.write_text("endpoints: {'POST /x': {pre: [a]}}\nadapters: {b: http://b}\n")
+    options = Options()
+    options.parseOptions(["--config", str(stage.config)])
+    with pytest.raises(SystemExit) as caught:
+        makeService(options)
+    lines = str(caught.value).split("\n")
+    assert [line.startswith(f"powerstrip: {stage.config}, line ") for line in lines] == [True] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_option_counts_before_the_environment(stage: Stage) -> None:
+    """
+    ``--docker`` over ``DOCKER_HOST``.
+    """
+    stage.start("--docker", f"unix://{stage.engine_path}", DOCKER_HOST="unix:///none.sock")
+    assert await stage.serves()
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@pytest_twisted.ensureDeferred
+async def test_the_docker_clients_own_variables_make_it_speak_tls(stage: Stage) -> None:
+    """
+    ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` mean what they mean to the docker client.
+    """
+    certificates = Authority().write_to(stage.directory / "certificates")
+    engine = Listener(("127.0.0.1", 0))
+    stage.start(
+        DOCKER_HOST=f"tcp://127.0.0.1:{engine.port}",
+        DOCKER_TLS_VERIFY="1",
+        DOCKER_CERT_PATH=str(certificates),
+    )
+    await stage.connect().send(PING)
+    peer = await engine.accept()
+    assert (await peer.read_exactly(3))[:2] == b"\x16\x03"  # a TLS handshake
+    peer.close()
+    engine.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_of_the_file_applies_to_an_open_connection(stage: Stage) -> None:
+    """
+    To its next request, and a file that has become wrong changes nothing.
+    """
+    adapter = KleinAdapter()
+    port = reactor.listenTCP(0, AdapterSite(adapter), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}/hook"
+    service = stage.start()
+    client, engine = await stage.exchange()
+    for text, hooked in [
+        (NO_HOOKS, 0),
+        (
+            "endpoints: {'GET /_ping': {post: [a]}}\nadapters: {a: '%s'}\n" % url,
+            1,
+        ),
+        ("endpoints: {", 1),
+        (NO_HOOKS, 0),
+    ]:
+        adapter.payloads.clear()
+        stage.config.write_text(text)
+        await engine.send(OK)
+        assert await client.read_exactly(len(OK)) == OK
+        adapter.payloads.clear()  # of the request that was under way
+        await client.send(PING)
+        assert await engine.read_head() == PING
+        await engine.send(OK)
+        assert await client.read_exactly(len(OK)) == OK
+        assert len(adapter.payloads) == hooked
+        await client.send(PING)
+        assert await engine.read_head() == PING
+    assert any("the last good configuration stays in force" in line for line in stage.log())
+    await service._proxy.resource._hook_client.close()  # type: ignore[attr-defined]
+    await port.stopListening()
+
+
+@pytest.mark.parametrize("options", [(), ("--trace",)])
+@pytest_twisted.ensureDeferred
+async def test_heads_are_logged_where_that_is_asked_for(
+    stage: Stage, options: tuple[str, ...]
+) -> None:
+    """
+    ``--trace`` adds them to the line for each exchange.
+    """
+    stage.start(*options)
+    assert await stage.serves()
+    await settle()
+    text = "\n".join(stage.log())
+    assert '"GET /_ping" lane=pass status=200 ' in text
+    assert ("-> GET /_ping HTTP/1.1" in text) is bool(options)
+
+
+# The end
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_lets_what_runs_end(stage: Stage) -> None:
+    """
+    Nobody new comes in, the idle are closed, and the socket is gone.
+    """
+    service = stage.start()
+    idle, idle_engine = await stage.exchange()
+    await idle_engine.send(OK)
+    await idle.read_exactly(len(OK))
+    client, engine = await stage.exchange()
+    stopped = service.stopService()
+    assert await idle.sees_the_end()
+    assert await idle_engine.sees_the_end()
+    assert not os.path.exists(stage.socket)
+    with pytest.raises(OSError, match="No such file"):
+        stage.connect()
+    assert not stopped.called
+    await engine.send(OK)
+    assert await client.read_to_end() == OK
+    client.close()
+    await stopped
+    stage.services.remove(service)
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_cuts_what_takes_longer_than_its_grace(stage: Stage) -> None:
+    """
+    And says so in the log.
+    """
+    service = stage.start("--grace", "0.05")
+    client, engine = await stage.exchange()
+    await service.stopService()
+    assert await client.sees_the_end()
+    assert await engine.sees_the_end()
+    assert any("error=powerstrip stops" in line for line in stage.log())
+    stage.services.remove(service)
+
+
+# As a process
+
+
+TWISTD = Path(sys.executable).parent / "twistd"
+
+
+class Process:
+    """
+    ``twistd powerstrip``, as users start it.
+    """
+
+    def __init__(self, stage: Stage, *options: str) -> None:
+        self.log = stage.directory / "log"
+        command = [str(TWISTD), "--nodaemon", "--pidfile=", "powerstrip"]
+        command += ["--config", str(stage.config), "--docker", f"unix://{stage.engine_path}"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *options],
+                cwd=stage.directory,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def has_ended(self) -> bool:
+        """
+        Whether the process is over.
+        """
+        return self.process.poll() is not None
+
+    async def status(self) -> int:
+        """
+        The status with which it ends.
+        """
+        return int(await deferToThread(self.process.wait, 20))
+
+    async def listens(self, path: str) -> None:
+        """
+        Wait until it lets clients in.
+        """
+        limit: Deferred[Any] = deferToThread(_wait_for_socket, path, self.has_ended)
+        assert await limit, self.log.read_text()
+
+    def kill(self) -> None:
+        """
+        End it, whatever it does.
+        """
+        self.process.kill()
+        self.process.wait()
+
+
+def _wait_for_socket(path: str, is_over: Callable[[], bool]) -> bool:
+    import time
+
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(path) == 0:
+                return True
+        if is_over():
+            return False
+        time.sleep(0.02)
+    return False
+
+
+@pytest_twisted.ensureDeferred
+async def test_sigterm_is_a_regular_end(stage: Stage) -> None:
+    """
+    What runs ends, what is idle is closed, nobody new comes in, and the status is 0.
+    """
+    process = Process(stage, "--listen", f"unix://{stage.socket}", "--grace", "20")
+    try:
+        await process.listens(stage.socket)
+        idle, idle_engine = await stage.exchange()
+        await idle_engine.send(OK)
+        assert await idle.read_exactly(len(OK)) == OK
+        client, engine = await stage.exchange()
+        process.process.send_signal(signal.SIGTERM)
+        assert await idle.sees_the_end()
+        assert await idle_engine.sees_the_end()
+        await until(lambda: not os.path.exists(stage.socket), "the socket is gone")
+        assert not process.has_ended()
+        await engine.send(OK)
+        assert await client.read_to_end() == OK
+        client.close()
+        assert await process.status() == 0
+    finally:
+        process.kill()
+    log = process.log.read_text()
+    assert '"GET /_ping" lane=pass status=200 ' in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("adapters.yml", "there is a file that is not a socket"),
+        ("none/p.sock", "No such file or directory"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_start_that_fails_has_a_sentence_and_a_status(
+    stage: Stage, name: str, sentence: str
+) -> None:
+    """
+    No traceback, and no process that listens nowhere.
+    """
+    address = f"unix://{stage.directory}/{name}"
+    process = Process(stage, "--listen", address)
+    try:
+        assert await process.status() == 1
+    finally:
+        process.kill()
+    log = process.log.read_text()
+    assert f"powerstrip: --listen {address}: {sentence}\n" in log
+    assert "Traceback" not in log
