@@ -423,7 +423,7 @@ async def test_a_change_of_the_file_applies_to_an_open_connection(stage: Stage) 
     for text, hooked in [
         (NO_HOOKS, 0),
         (
-            "endpoints: {'GET /_ping': {post: [a]}}\nadapters: {a: '%s'}\n" % url,
+            f"endpoints: {{'GET /_ping': {{post: [a]}}}}\nadapters: {{a: '{url}'}}\n",
             1,
         ),
         ("endpoints: {", 1),

@@ -116,16 +116,21 @@ class Rig:
         """
         return str(self.directory / "engine.sock")
 
-    def use_clock(self) -> ClockedReactor:
+    def use_clock(self, *, traces: bool = True) -> ClockedReactor:
         """
         Take time into the test's own hands.
         """
         clocked = ClockedReactor()
-        self.proxy = self.make_proxy(UnixAddress(self.engine_path), clocked)
+        self.proxy = self.make_proxy(UnixAddress(self.engine_path), clocked, traces=traces)
         return clocked
 
     def make_proxy(
-        self, engine: Address, proxy_reactor: Any = reactor, certificates: Path | None = None
+        self,
+        engine: Address,
+        proxy_reactor: Any = reactor,
+        certificates: Path | None = None,
+        *,
+        traces: bool = True,
     ) -> Proxy:
         """
         What `powerstrip.service.make_service` puts together.
@@ -135,7 +140,7 @@ class Rig:
             engine=Engine(endpoint, str(engine), proxy_reactor),
             read_config=lambda: self.config,
             resource=ProxyResource(self.hook_client, proxy_reactor),
-            log=ExchangeLog(proxy_reactor, traces=True),
+            log=ExchangeLog(proxy_reactor, traces=traces),
             reactor=proxy_reactor,
         )
 
@@ -254,7 +259,8 @@ class Rig:
         """
         The line of each exchange that has ended, without the client's name in front of it.
         """
-        return [line.split(" ", 1)[1] for line in self.log_lines() if " lane=" in line]
+        lines = "\n".join(self.log_lines()).split("\n")
+        return [line.split(" ", 1)[1] for line in lines if " lane=" in line]
 
     # The end
 
