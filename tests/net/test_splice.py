@@ -56,18 +56,19 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("how")
-@pytest.mark.parametrize("size", SIZES)
 @pytest_twisted.ensureDeferred
-async def test_a_request_right_behind_a_big_body_is_read(rig: Rig, kind: str, size: int) -> None:
+async def test_a_request_right_behind_a_big_body_is_read(rig: Rig, kind: str) -> None:
     """
     A body ends where it ends, also within a pipe-full, and the connection stays.
     """
-    head = b"POST /images/load HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size
-    body = bulk(size)
+    requests = []
+    for size in SIZES:
+        head = b"POST /images/load HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size
+        requests += [head + bulk(size), PING]
     client = rig.connect(kind)
-    sending = Deferred.fromCoroutine(client.send(head + body + PING + head + body + PING))
+    sending = Deferred.fromCoroutine(client.send(b"".join(requests)))
     engine = await rig.engine.accept()
-    for request in [head + body, PING] * 2:
+    for request in requests:
         assert await engine.read_exactly(len(request)) == request
         assert await engine.has_nothing_to_read()
         await engine.send(OK)
@@ -76,15 +77,14 @@ async def test_a_request_right_behind_a_big_body_is_read(rig: Rig, kind: str, si
 
 
 @pytest.mark.usefixtures("how")
-@pytest.mark.parametrize("size", SIZES)
 @pytest_twisted.ensureDeferred
-async def test_an_answer_behind_a_big_one_is_read(rig: Rig, kind: str, size: int) -> None:
+async def test_an_answer_behind_a_big_one_is_read(rig: Rig, kind: str) -> None:
     """
     What follows a big answer on the connection is the next answer, and nothing of it is lost.
     """
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bulk(size)
     client, engine = await rig.exchange(PING, kind)
-    for _ in range(2):
+    for size in SIZES:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bulk(size)
         assert await carried(answer, engine, client) == answer
         await client.send(PING)
         assert await engine.read_exactly(len(PING)) == PING
@@ -93,23 +93,23 @@ async def test_an_answer_behind_a_big_one_is_read(rig: Rig, kind: str, size: int
 
 
 @pytest.mark.usefixtures("how")
-@pytest.mark.parametrize("size", SIZES)
 @pytest_twisted.ensureDeferred
-async def test_a_half_close_behind_bulk_comes_behind_it(rig: Rig, kind: str, size: int) -> None:
+async def test_a_half_close_behind_bulk_comes_behind_it(rig: Rig, kind: str) -> None:
     """
     The end of a stream is told when all of it has gone out, and the other direction goes on.
     """
-    client, engine = await rig.exchange(UPGRADE, kind)
-    await engine.send(UPGRADED)
-    await client.read_head()
-    body = bulk(size)
-    for source, sink in [(client, engine), (engine, client)]:
-        sending = Deferred.fromCoroutine(source.send(body))
-        sending.addCallback(lambda _, end: end.half_close(), source)
-        assert await sink.read_to_end() == body
-        await sending
-    await settle()
-    assert not rig.proxy.connections._open
+    for size in SIZES:
+        client, engine = await rig.exchange(UPGRADE, kind)
+        await engine.send(UPGRADED)
+        await client.read_head()
+        body = bulk(size)
+        for source, sink in [(client, engine), (engine, client)]:
+            sending = Deferred.fromCoroutine(source.send(body))
+            sending.addCallback(lambda _, end: end.half_close(), source)
+            assert await sink.read_to_end() == body
+            await sending
+        await settle()
+        assert not rig.proxy.connections._open
 
 
 @pytest_twisted.ensureDeferred
