@@ -12,7 +12,8 @@ import pytest
 from powerstrip.core.config import Config
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "examples/README.md", "docs/hook-protocol.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"]
+DOCUMENTS += sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))
 
 
 def blocks(document: str, language: str) -> list[str]:
