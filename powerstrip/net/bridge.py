@@ -17,10 +17,13 @@ from twisted.internet.interfaces import (
     IConsumer,
     IPushProducer,
     ISSLTransport,
+    ITCPTransport,
     ITransport,
 )
-from twisted.internet.protocol import Factory, Protocol, ServerFactory
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.protocols.portforward import Proxy
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from powerstrip.net.reactor import Reactor
 
@@ -40,7 +43,43 @@ class BridgeFactory(Factory):
         return _BridgeEnd(addr, self._wrapped, self._reactor)
 
 
-class _BridgeEnd(Proxy):
+class _End(Proxy):
+    """
+    One end of a bridge, which ends with the other, when all that the other has got is written.
+    """
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.peer is not None:
+            # A transport does not close, nor say so in TLS, while it has a producer: one that was
+            # paused would never be done (IConsumer.registerProducer, FileDescriptor.doWrite).
+            cast(IConsumer, self.peer.transport).unregisterProducer()
+        super().connectionLost(reason)
+
+
+@implementer(IPushProducer)
+class _FarEnd(_End):
+    """
+    The plain end of a bridge: it reads while TLS takes more.
+    """
+
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        cast(IPushProducer, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        # TLS that has ended (the peer's close_notify came while this was paused) closes only
+        # without a producer, and stops one that registers; else this is registered as before.
+        consumer = cast(IConsumer, cast(Proxy, self.peer).transport)
+        consumer.unregisterProducer()
+        consumer.registerProducer(self, True)
+        cast(IPushProducer, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        cast(IPushProducer, self.transport).stopProducing()
+
+
+class _BridgeEnd(_End):
     """
     The TLS end of a bridge; a connection that is plain is handed on as it is.
     """
@@ -59,16 +98,17 @@ class _BridgeEnd(Proxy):
         assert protocol is not None
         protocol.makeConnection(self.transport)
 
-    def _join(self, transport: ITransport) -> None:
-        far = Proxy()
+    def _join(self, tls: ITransport) -> None:
+        _tune(tls)
+        far = _FarEnd()
         far.setPeer(self)
         self.setPeer(far)
         far_socket, near_socket = socket.socketpair()
         with far_socket, near_socket:  # the reactor keeps duplicates
             self._adopt(far_socket, _Once(far))
             # The producers stop each other before a byte moves.
-            cast(IConsumer, far.transport).registerProducer(cast(IPushProducer, transport), True)
-            cast(IConsumer, transport).registerProducer(cast(IPushProducer, far.transport), True)
+            cast(IConsumer, far.transport).registerProducer(cast(IPushProducer, tls), True)
+            cast(IConsumer, tls).registerProducer(far, True)
             near = self._wrapped.buildProtocol(self._addr)
             assert near is not None
             self._adopt(near_socket, _Once(cast(Protocol, near)))
@@ -76,6 +116,15 @@ class _BridgeEnd(Proxy):
     def _adopt(self, end: socket.socket, factory: ServerFactory) -> None:
         end.setblocking(False)
         self._reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, factory)
+
+
+def _tune(transport: object) -> None:
+    """
+    Send small pieces at once, and notice a peer that is gone without a word.
+    """
+    if ITCPTransport.providedBy(transport):
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
 
 
 class _Once(ServerFactory):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator
@@ -14,12 +15,24 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.tcp import Connection
 
 from powerstrip.core.addresses import EndpointDescription, TcpAddress
 from tests.net.adapters import KleinAdapter
 from tests.net.certificates import Authority, client_context, server_context
 from tests.net.harness import OK, PING, Rig, until
-from tests.net.peers import Listener, Peer, TlsPeer, bulk, carried, connect, settle
+from tests.net.peers import (
+    READ_BYTES,
+    WOULD_BLOCK,
+    Listener,
+    Peer,
+    TlsPeer,
+    bulk,
+    carried,
+    connect,
+    reactor,
+    settle,
+)
 
 # Twisted's own ways with pyOpenSSL.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
@@ -104,6 +117,29 @@ class TlsRig:
         self.listener.close()
         for peer in self.peers:
             peer.close()
+
+
+def take_leave(peer: Peer) -> None:
+    """
+    Say that nothing more comes: with a close_notify, where the connection is over TLS.
+    """
+    if isinstance(peer, TlsPeer):
+        with contextlib.suppress(ssl.SSLError):  # the other end has not said so yet
+            peer._tls.unwrap()
+    else:
+        peer.half_close()
+
+
+async def read_away(peer: Peer) -> None:
+    """
+    Read all that comes, under TLS, until the connection ends.
+    """
+    while True:
+        try:
+            if not socket.socket.recv(peer._socket, READ_BYTES):
+                return
+        except WOULD_BLOCK:
+            await peer._until_readable()
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +324,102 @@ async def test_what_a_slow_reader_has_not_read_yet_is_not_lost(tls: TlsRig) -> N
     engine.close()
     await settle()
     assert await client.read_to_end() == body
+
+
+@pytest.mark.parametrize("size", range(300_000, 1_200_000, 100_001))
+@pytest_twisted.ensureDeferred
+async def test_a_slow_client_sees_the_end_of_tls_behind_the_last_data(
+    tls: TlsRig, size: int
+) -> None:
+    """
+    The engine's end is told on where it comes while the bridge waits for the client.
+    """
+    client, engine = await tls.exchange(PING)
+    answer = b"HTTP/1.1 200 OK\r\n\r\n" + bulk(size)
+    sending = Deferred.fromCoroutine(engine.send(answer))
+    await settle()
+    received = await client.read_exactly(size // 2)
+    await sending
+    take_leave(engine)
+    await settle()
+    engine.close()
+    assert received + await client.read_to_end() == answer
+
+
+@pytest.mark.parametrize("size", range(300_000, 1_200_000, 100_001))
+@pytest_twisted.ensureDeferred
+async def test_a_slow_engine_sees_that_a_client_has_left(tls: TlsRig, size: int) -> None:
+    """
+    All that the client has sent arrives, and then the end.
+    """
+    client, engine = await tls.exchange(UPGRADE)
+    await engine.send(UPGRADED)
+    await client.read_head()
+    body = bulk(size)
+    sending = Deferred.fromCoroutine(client.send(body))
+    await settle()
+    received = await engine.read_exactly(size // 2)
+    await sending
+    take_leave(client)
+    client.close()
+    await settle()
+    assert received + await engine.read_to_end() == body
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_takes_leave_and_reads_on_has_left(tls: TlsRig) -> None:
+    """
+    The other end is told, though more was on its way than the bridge could write.
+    """
+    client, engine = await tls.exchange(UPGRADE)
+    await engine.send(UPGRADED)
+    await client.read_head()
+    leaver, other = (client, engine) if tls.side == "client" else (engine, client)
+    await other.send_while_taken(bulk(BULK_BYTES))
+    take_leave(leaver)
+    await settle()
+    leaving = Deferred.fromCoroutine(read_away(leaver))
+    assert await other.sees_the_end()
+    other.close()
+    await leaving
+
+
+@pytest.mark.parametrize("read_late", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_powerstrip_closes_ends_cleanly(
+    tls: TlsRig, read_late: bool
+) -> None:
+    """
+    There is a close_notify, without which a client can't tell an end from an attack.
+    """
+    client, engine = await tls.exchange(UPGRADE)
+    await engine.send(UPGRADED)
+    await client.read_head()
+    plain, other = (engine, client) if tls.side == "client" else (client, engine)
+    other._socket.suppress_ragged_eofs = False  # type: ignore[attr-defined]
+    body = bulk(600_000 if read_late else 1000)
+    sending = Deferred.fromCoroutine(plain.send(body))
+    await settle()
+    received = await other.read_exactly(len(body) // 2)
+    await sending
+    plain.close()
+    await settle()
+    assert received + await other.read_to_end() == body
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_sends_at_once_and_notices_who_is_gone(tls: TlsRig) -> None:
+    """
+    Its TCP connection has Nagle's algorithm off, and keepalive on.
+    """
+    await tls.exchange(PING)
+    (transport,) = [
+        reader
+        for reader in reactor.getReaders()
+        if isinstance(reader, Connection) and reader.socket.family == socket.AF_INET
+    ]
+    assert transport.getTcpNoDelay()
+    assert transport.getTcpKeepAlive()
 
 
 @pytest_twisted.ensureDeferred
