@@ -4,9 +4,11 @@ The service that ``twistd powerstrip`` starts: its options, where it listens, an
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import re
+import resource
 import signal
 import threading
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from typing import Any, ClassVar, cast
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -77,12 +79,13 @@ class Options(BaseOptions):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        # ``--help`` would show the breaks between the lines of the docstring, and their indent.
+        self.docs["listen"] = " ".join(self.docs["listen"].split())
 
     def opt_listen(self, address: str) -> None:
         """
         Where clients come in: unix:///PATH, tcp://HOST:PORT, or a Twisted server endpoint such as
-        systemd:domain=UNIX:index=0. May be given several times; if not,
-        it is tcp://127.0.0.1:2375.
+        systemd:domain=UNIX:index=0. May be given several times. [default: tcp://127.0.0.1:2375]
         """
         self["listen"].append(address)
 
@@ -118,12 +121,21 @@ def makeService(options: Options) -> Service:
     """
     from twisted.internet import reactor
 
+    _raise_descriptor_limit()
     try:
         return make_service(options, os.environ, cast(Reactor, reactor))
     except ConfigError as error:
         raise SystemExit(
             "\n".join(f"powerstrip: {problem}" for problem in error.problems)
         ) from None
+
+
+def _raise_descriptor_limit() -> None:
+    # The soft limit is 1024 on most systems, for the sake of programs that use select(2); servers
+    # take the hard one, as Go's do by themselves (its package os, rlimit.go).
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def make_service(
@@ -138,28 +150,42 @@ def make_service(
     config_file = ConfigFile(options["config"])
     engine_address, certificates = _engine(options["docker"], environment)
     listen = [parse_address(text, "--listen") for text in options["listen"] or [DEFAULT_LISTEN]]
-    if engine_address in listen:
-        raise ConfigError([f"--listen {engine_address}: this is where the engine is"])
+    for address in listen:
+        if _is_same_place(address, engine_address):
+            raise ConfigError([f"--listen {address}: this is where the engine is"])
+    hook_client = HookClient(reactor)
     proxy = Proxy(
         engine=Engine(
             engine_endpoint(reactor, engine_address, certificates), str(engine_address), reactor
         ),
         read_config=lambda: config_file.config,
-        resource=ProxyResource(HookClient(reactor), reactor),
+        resource=ProxyResource(hook_client, reactor),
         log=ExchangeLog(reactor, traces=bool(options["trace"])),
         reactor=reactor,
     )
     access = SocketAccess(options["socket-mode"], _group(options["socket-group"], engine_address))
-    return ProxyService(proxy, listen, access, options["grace"])
+    return ProxyService(proxy, hook_client, listen, access, options["grace"])
 
 
 def _engine(option: str | None, environment: Mapping[str, str]) -> tuple[Address, Path | None]:
     if option is not None:
-        return parse_address(option, "--docker"), None
-    address = parse_address(environment.get("DOCKER_HOST") or DEFAULT_ENGINE, "DOCKER_HOST")
+        address = parse_address(option, "--docker")
+    else:
+        address = parse_address(environment.get("DOCKER_HOST") or DEFAULT_ENGINE, "DOCKER_HOST")
     if not environment.get("DOCKER_TLS_VERIFY"):
         return address, None
     return address, Path(environment.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+
+
+def _is_same_place(listen: Address, engine: Address) -> bool:
+    """
+    Whether Powerstrip would speak to itself, by whatever names.
+    """
+    if isinstance(listen, UnixAddress) and isinstance(engine, UnixAddress):
+        return os.path.realpath(listen.path) == os.path.realpath(engine.path)
+    if isinstance(listen, TcpAddress) and isinstance(engine, TcpAddress):
+        return listen.may_be(engine)
+    return listen == engine
 
 
 def _group(name: str | None, engine_address: Address) -> int | None:
@@ -188,9 +214,15 @@ class ProxyService(Service):
     """
 
     def __init__(
-        self, proxy: Proxy, listen: list[Address], access: SocketAccess, grace_seconds: float
+        self,
+        proxy: Proxy,
+        hook_client: HookClient,
+        listen: list[Address],
+        access: SocketAccess,
+        grace_seconds: float,
     ) -> None:
         self._proxy = proxy
+        self._hook_client = hook_client
         self._listen = listen
         self._access = access
         self._grace_seconds = grace_seconds
@@ -217,7 +249,6 @@ class ProxyService(Service):
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self._proxy.connections.drain(self._proxy.reactor, self._grace_seconds)
-        self._proxy.log.flush()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -265,8 +296,12 @@ class ProxyService(Service):
         # Twisted would end the process by the signal itself. This end is a regular one: status 0.
         reactor = self._proxy.reactor
 
+        def end() -> None:
+            with contextlib.suppress(ReactorNotRunning):  # a second signal, while exchanges end
+                reactor.stop()
+
         def stop(_number: int, _frame: FrameType | None) -> None:
-            reactor.callFromThread(reactor.stop)
+            reactor.callFromThread(end)
 
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, stop)

@@ -83,6 +83,8 @@ class AdapterUrl:
     def _over_tcp(cls, scheme: str, found: re.Match[str]) -> AdapterUrl:
         host, port = _split(found["authority"])
         tls = scheme == "https"
+        if tls and "_" in host:
+            raise ValueError("the URL's host can't have a _ with https: no certificate is for it")
         return cls(
             tls=tls,
             host=_host(host),

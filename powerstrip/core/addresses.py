@@ -18,6 +18,10 @@ from powerstrip.errors import ConfigError
 DEFAULT_PORT = 2375
 """Docker's own port without TLS (IANA's registry: ``docker``)."""
 
+_LOOPBACK_NAMES = ("localhost", "localhost.", "ip6-localhost", "ip6-loopback", "::1")
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+
 
 @frozen
 class UnixAddress:
@@ -48,7 +52,21 @@ class TcpAddress:
         """
         Whether nobody comes in here but from this machine.
         """
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return self.host.lower() in _LOOPBACK_NAMES or self.host.startswith("127.")
+
+    def may_be(self, other: TcpAddress) -> bool:
+        """
+        Whether who listens on one of the two may be who is reached on the other.
+
+        All names of this machine's loopback count as one, and so do those of all its interfaces.
+        """
+        if self.port != other.port:
+            return False
+        return self._spelling_of_host == other._spelling_of_host
+
+    @property
+    def _spelling_of_host(self) -> str:
+        return "localhost" if self.is_loopback or self.host in _EVERYWHERE else self.host.lower()
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from OpenSSL.crypto import FILETYPE_PEM
+from OpenSSL.crypto import Error as OpenSslError
 from twisted.internet.endpoints import (
     HostnameEndpoint,
+    TCP4ClientEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     UNIXClientEndpoint,
@@ -21,9 +26,15 @@ from twisted.internet.endpoints import (
     serverFromString,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.error import VerifyError
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
 from twisted.internet.ssl import (
     Certificate,
+    KeyPair,
     PrivateCertificate,
     optionsForClientTLS,
     trustRootFromCertificates,
@@ -34,13 +45,33 @@ from powerstrip.errors import ConfigError
 from powerstrip.net.reactor import Reactor
 
 CONNECT_SECONDS = 10.0
-"""How long a connection to the engine may take."""
+"""How long a connection to the engine or to an adapter may take to be there."""
 
 BACKLOG = 4096
 """
 How many clients may wait to be let in: Linux's own bound (``net.core.somaxconn``), as with Go.
 With Twisted's 50, some of a burst of clients would come in a second late, when TCP tries again.
 """
+
+_Part = TypeVar("_Part")
+
+
+def tcp_endpoint(
+    reactor: Reactor, host: str, port: int, tls: IOpenSSLClientConnectionCreator | None = None
+) -> IStreamClientEndpoint:
+    """
+    Make the endpoint on which a host is reached.
+
+    Args:
+        tls: What ``optionsForClientTLS`` makes, or None to speak in the clear.
+    """
+    endpoint: IStreamClientEndpoint
+    if "_" in host:
+        # No host name, but the name of many a container: `HostnameEndpoint` refuses it.
+        endpoint = TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
+    else:
+        endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
+    return endpoint if tls is None else wrapClientTLS(tls, endpoint)
 
 
 def engine_endpoint(
@@ -60,8 +91,8 @@ def engine_endpoint(
         return UNIXClientEndpoint(reactor, address.path, timeout=CONNECT_SECONDS)
     if isinstance(address, TcpAddress):
         host = address.host or "localhost"
-        endpoint = HostnameEndpoint(reactor, host, address.port, timeout=CONNECT_SECONDS)
-        return endpoint if certificates is None else _over_tls(endpoint, host, certificates)
+        tls = None if certificates is None else _tls(host, certificates)
+        return tcp_endpoint(reactor, host, address.port, tls)
     try:
         made: IStreamClientEndpoint = clientFromString(reactor, address.text)
     except Exception as error:  # plugins of any kind parse these, and fail as they like
@@ -104,25 +135,42 @@ def remove_stale_socket(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise ConfigError([f"--listen unix://{path}: there is a file that is not a socket"])
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full, where a blocking call would wait: unix(7), EAGAIN
         except OSError as error:
             raise ConfigError([f"--listen unix://{path}: {error.strerror}"]) from error
-        else:
-            raise ConfigError([f"--listen unix://{path}: another process listens there"])
+    raise ConfigError([f"--listen unix://{path}: another process listens there"])
 
 
-def _over_tls(endpoint: HostnameEndpoint, host: str, certificates: Path) -> IStreamClientEndpoint:
+def _tls(host: str, certificates: Path) -> IOpenSSLClientConnectionCreator:
+    authority = _read_pem(certificates / "ca.pem", Certificate.loadPEM)
+    own = _read_pem(certificates / "cert.pem", Certificate.loadPEM)
+    key = _read_pem(certificates / "key.pem", lambda pem: KeyPair.load(pem, FILETYPE_PEM))
     try:
-        authority = Certificate.loadPEM((certificates / "ca.pem").read_bytes())
-        own = PrivateCertificate.loadPEM(
-            (certificates / "cert.pem").read_bytes() + (certificates / "key.pem").read_bytes()
-        )
-    except OSError as error:
-        sentence = f"DOCKER_CERT_PATH: {error.filename} can't be read: {error.strerror}"
+        own_with_key = PrivateCertificate.fromCertificateAndKeyPair(own, key)
+    except VerifyError as error:
+        sentence = f"DOCKER_CERT_PATH: {certificates}/key.pem is not the key of cert.pem"
         raise ConfigError([sentence]) from error
     trust = trustRootFromCertificates([authority])
-    options = optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
-    return wrapClientTLS(options, endpoint)
+    try:
+        return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own_with_key)
+    except UnicodeError as error:  # as of IDNA, which knows no ``_``
+        sentence = f"DOCKER_TLS_VERIFY: {host} is not a host name that a certificate can hold"
+        raise ConfigError([sentence]) from error
+
+
+def _read_pem(path: Path, load: Callable[[bytes], _Part]) -> _Part:
+    try:
+        return load(path.read_bytes())
+    except OSError as error:
+        sentence = f"DOCKER_CERT_PATH: {path} can't be read: {error.strerror}"
+        raise ConfigError([sentence]) from error
+    except OpenSslError as error:
+        sentence = f"DOCKER_CERT_PATH: {path} does not hold what it should, in PEM"
+        raise ConfigError([sentence]) from error

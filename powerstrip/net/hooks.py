@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    UNIXClientEndpoint,
-    wrapClientTLS,
-)
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
@@ -35,9 +30,8 @@ from powerstrip.errors import (
     HookTimeout,
 )
 from powerstrip.interfaces import IHookClient
+from powerstrip.net.endpoints import CONNECT_SECONDS, tcp_endpoint
 from powerstrip.net.reactor import Reactor
-
-CONNECT_SECONDS = 10.0
 
 KEEP_ALIVE_SECONDS = 1.5
 """
@@ -152,14 +146,8 @@ class _AdapterEndpoint:
 def _endpoint(reactor: Reactor, location: AdapterUrl) -> IStreamClientEndpoint:
     if location.socket_path is not None:
         return UNIXClientEndpoint(reactor, location.socket_path, timeout=CONNECT_SECONDS)
-    host, port = location.host, location.port
-    if "_" in host:
-        # No host name, but the name of many a container: `HostnameEndpoint` refuses it.
-        return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
-    endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
-    if location.tls:
-        return wrapClientTLS(optionsForClientTLS(host), endpoint)
-    return endpoint
+    tls = optionsForClientTLS(location.host) if location.tls else None
+    return tcp_endpoint(reactor, location.host, location.port, tls)
 
 
 async def _collect(adapter: Adapter, response: IResponse) -> bytes:
