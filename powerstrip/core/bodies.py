@@ -74,9 +74,11 @@ def holds_response_body(path: RoutedPath, response: ResponseHead) -> bool:
 
     An error's always can: the engine writes those as one small JSON document.
     """
+    if _SECRET.fullmatch(path.unversioned):
+        return False
     if response.status >= 400:
         return True
-    if _SECRET.fullmatch(path.unversioned) or _ENDLESS.fullmatch(path.unversioned):
+    if _ENDLESS.fullmatch(path.unversioned):
         return False
     return not _BINARY.fullmatch(_media_type(response.value(b"content-type")))
 

@@ -24,6 +24,7 @@ from powerstrip.core.payloads import (
     encode_post_hook,
     encode_pre_hook,
 )
+from powerstrip.core.quoting import quoted
 from powerstrip.errors import HookError, HookRefused, HookReplyError
 
 Shown = TypeVar("Shown", ClientRequest, ServerResponse)
@@ -174,10 +175,11 @@ def modified_request(
     remarks = []
     request = shown.request
     if reply.method not in (None, shown.method):
-        remarks.append(f"another method in the answer is left aside: {reply.method!r}")
+        remarks.append(f"another method in the answer is left aside: {quoted(reply.method)}")
     if reply.request not in (None, shown.request):
-        if reply.request.partition("?")[0] != shown.request.partition("?")[0]:
-            remarks.append(f"another path in the answer is left aside: {reply.request!r}")
+        path = reply.request.partition("?")[0]  # a query may hold a secret: build arguments
+        if path != shown.request.partition("?")[0]:
+            remarks.append(f"another path in the answer is left aside: {quoted(path)}")
         elif not _stands_in_request_line(reply.request):
             raise ReplyError("answered a Request that can't stand in a request line")
         else:

@@ -437,8 +437,11 @@ def find_request_end(data: bytes | bytearray, start: int = 0) -> int:
         return end + 4
     if end >= 0 or len(data) >= MAX_HEAD_BYTES:
         raise HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes")
-    beginning = _REQUEST_LINE if b"\n" in data else _TOKEN_START
-    if not beginning.match(data) or _BARE_LF.search(data, start):
+    # Once each, however slowly the rest comes: what begins the head, and its first line.
+    has_line = b"\n" in data
+    is_new = not start or (has_line and data.find(b"\n", 0, start) < 0)
+    beginning = _REQUEST_LINE if has_line else _TOKEN_START
+    if (is_new and not beginning.match(data)) or _BARE_LF.search(data, start):
         raise DownstreamProtocolError(_what_is_wrong(bytes(data)))
     return -1
 

@@ -31,6 +31,9 @@ from powerstrip.errors import DownstreamProtocolError
 
 __all__ = ["check_members"]
 
+MAX_BRACKETS = 100_000
+"""More than any client sends, and what is read in a tenth of a second: others wait meanwhile."""
+
 STRUCTS = """
 Create: +Config +HostConfig Cpuset HostConfig=HostConfig NetworkingConfig=NetworkingConfig
 Config: ArgsEscaped AttachStderr AttachStdin AttachStdout Cmd Domainname Entrypoint Env
@@ -225,6 +228,8 @@ def check_members(text: str, path: RoutedPath) -> None:
     """
     if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
         return
+    if text.count("{") + text.count("[") > MAX_BRACKETS:
+        raise DownstreamProtocolError("the JSON of the body has too many parts")
     try:
         value = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
         _check(value, _struct_of_body(path), is_map=False, place="")

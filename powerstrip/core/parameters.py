@@ -12,6 +12,7 @@ from collections import Counter
 from urllib.parse import unquote_to_bytes
 
 from powerstrip.core.http1 import RequestHead
+from powerstrip.core.quoting import quoted
 from powerstrip.errors import DownstreamProtocolError
 
 _FORM = re.compile(rb"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
@@ -37,9 +38,8 @@ def check_parameters(head: RequestHead) -> None:
         raise DownstreamProtocolError('a ";" in the query must be escaped')
     for name, count in Counter(map(_name, filter(None, query.split(b"&")))).items():
         if count > 1 and name not in _LISTS:
-            raise DownstreamProtocolError(
-                f"the query has {name.decode('ascii', 'replace')!r} twice"
-            )
+            shown = quoted(name.decode("utf-8", "replace"))
+            raise DownstreamProtocolError(f"the query has {shown} twice")
     if head.body().length == 0:
         return
     for content_type in head.values(b"content-type"):

@@ -15,6 +15,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,6 +33,8 @@ from powerstrip.net.relay import PassExchange
 from powerstrip.net.resource import ProxyResource
 from powerstrip.net.stream import SocketTransport, Stream
 from powerstrip.net.upstream import Engine, Upstream
+
+_log = Logger()
 
 LINGER_SECONDS = 5.0
 """
@@ -97,7 +100,7 @@ class Connections:
         self.are_draining = True
         for connection in list(self._open):
             if connection.exchange is None:
-                connection.abort()
+                connection.finish()
         if not self._open:
             return
         self._drained = Deferred()
@@ -132,6 +135,11 @@ class _UpstreamSide:
 
     def write_failed(self) -> None:
         self._connection.upstream_write_failed()
+
+    def full(self) -> None:
+        """
+        What is too much is looked at when the next request would go there.
+        """
 
 
 @implementer(IFeeder)
@@ -184,10 +192,12 @@ class Downstream(Protocol):
             passed.begin(self.upstream)
         else:
             self._connecting = Deferred.fromCoroutine(self._begin(passed))
-            self._connecting.addErrback(self._cancelled)
+            self._connecting.addErrback(self._failed)
 
-    def _cancelled(self, failure: Failure) -> None:
-        failure.trap(CancelledError)
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("an exchange in the pass lane failed", failure)
+            self.broke()
 
     async def _begin(self, exchange: PassExchange) -> None:
         try:
@@ -237,6 +247,8 @@ class Downstream(Protocol):
         self.proxy.log.ended(exchange, self, str(error) if error else None)
         if closes or self._is_last():
             self.close()
+        elif self.stream.blocked:
+            self.stream.feeder = self  # a client that reads no answers is asked for no requests
         else:
             self.reader.read_head(self._head_came)
 
@@ -257,24 +269,29 @@ class Downstream(Protocol):
     # Side: what the client does
 
     def ended(self) -> None:
-        if self.exchange is None:
+        if self.exchange is not None:
+            self.exchange.downstream_ended()
+            self.watch()
+        elif not (self.stream.blocked and self.reader.has_pending):
             self._close_at_last()
-            return
-        self.exchange.downstream_ended()
+
+    def full(self) -> None:
         self.watch()
 
     def watch(self) -> None:
         """
-        Look now and then whether a client that has half-closed is still there.
+        Look now and then whether a client that is not listened to is still there.
         """
-        if self.exchange is not None and self.stream.is_half_closed():
+        if self.exchange is not None and (self._watch is None or not self._watch.active()):
             self._watch = self.proxy.reactor.callLater(WATCH_SECONDS, self._look)
 
     def _look(self) -> None:
-        if self.exchange is None:
+        if self.exchange is None or self.stream.reading:
             return
         if self.stream.peer_has_gone():
             self.exchange.downstream_ended()
+        elif self.exchange.awaits_hooks and self.stream.peer_has_left():
+            self.exchange.abandon("the client left")
         else:
             self.watch()
 
@@ -332,22 +349,35 @@ class Downstream(Protocol):
         if self.upstream is not None:
             self.upstream.stream.close()
             self.upstream = None
-        if self.reader.has_ended:
-            self._close_at_last()
-        elif not self._closing:
-            self._closing = True
-            self.stream.half_close()
-            self.reader.discard()
-            if self.stream.blocked:
-                self.stream.feeder = self
-            else:
-                self.sink_drained()
+        if self._closing:
+            return
+        self._closing = True
+        self.stream.half_close()
+        self.reader.discard()
+        if self.stream.blocked:
+            self.stream.feeder = self
+        else:
+            self.sink_drained()
 
     def sink_drained(self) -> None:
         """
-        Give the client its time to read the last answer, now that all of it has gone out.
+        Go on, now that all of the last answer has gone out.
         """
-        self._linger = self.proxy.reactor.callLater(LINGER_SECONDS, self._close_at_last)
+        if not self._closing:
+            self.reader.read_head(self._head_came)
+        elif self.reader.has_ended:
+            self._close_at_last()
+        else:  # the client has its time to read what the kernel holds
+            self._linger = self.proxy.reactor.callLater(LINGER_SECONDS, self._close_at_last)
+
+    def finish(self) -> None:
+        """
+        Close a connection that is idle, at once if the client was sent all.
+        """
+        if self.stream.blocked:
+            self.close()
+        elif not self._closing:
+            self.abort()
 
     def abort(self) -> None:
         """
@@ -362,6 +392,10 @@ class Downstream(Protocol):
 
     def _close_at_last(self) -> None:
         self._drop_upstream()
+        if self.stream.blocked and not self.stream.write_failed:
+            self._closing = True
+            self.stream.feeder = self
+            return
         self._gone()
         self.stream.close()
 

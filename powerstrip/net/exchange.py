@@ -69,6 +69,13 @@ class Exchange:
         """
         return ()
 
+    @property
+    def awaits_hooks(self) -> bool:
+        """
+        Whether adapters are at work for a client that was told nothing yet.
+        """
+        return False
+
     # What a lane does
 
     def send_request(self, head: bytes, body: Body, upstream: Upstream) -> None:

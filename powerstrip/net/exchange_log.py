@@ -1,8 +1,7 @@
 """
 What the operator sees: a line for each exchange, and with ``--trace`` what happened within.
 
-I/O: Twisted's log. No secret is ever in it, and no query: build arguments stand there. An event of
-that log takes longer than a small exchange, so where exchanges come fast, one event has many lines.
+I/O: Twisted's log. No secret is ever in it, and no query: build arguments stand there.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from powerstrip.core.chain import HookReport
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 _MAX_PATH_CHARACTERS = 200
 
-BATCH_SECONDS = 0.1
-"""How long a line waits for others, where another was written just before it."""
-
 _log = Logger(namespace="powerstrip")
 
 
@@ -41,9 +37,6 @@ class ExchangeLog:
         self._clock = clock
         self._traces = traces
         self._log = log
-        self._lines: list[str] = []
-        self._next_write = 0.0
-        self._writing: IDelayedCall | None = None
 
     def request_came(self, connection: Downstream, head: bytes) -> None:
         """
@@ -95,23 +88,7 @@ class ExchangeLog:
             line += f" {report.kind.value}:{report.adapter}={verdict}/{took}"
         if error is not None:
             line += f" error={printable(error)}"
-        self._lines.append(line)
-        if self._traces or now >= self._next_write:
-            self.flush()
-        elif self._writing is None:
-            self._writing = self._clock.callLater(BATCH_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """
-        Write the lines that wait.
-        """
-        if self._writing is not None and self._writing.active():
-            self._writing.cancel()
-        self._writing = None
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._next_write = self._clock.seconds() + BATCH_SECONDS
-            self._log.info("{lines}", lines="\n".join(lines))
+        self._log.info("{line}", line=line)
 
     def refused(self, connection: Downstream, error: PowerstripError) -> None:
         """
@@ -129,8 +106,12 @@ class ExchangeLog:
         self._log.info("{peer}{lines}", peer=connection.peer, lines=lines)
 
 
-@lru_cache(maxsize=1024)
 def _shown_path(path: bytes) -> str:
+    return _shown(path) if len(path) <= _MAX_PATH_CHARACTERS else _shown.__wrapped__(path)
+
+
+@lru_cache(maxsize=1024)
+def _shown(path: bytes) -> str:
     return printable(cut(path.decode("utf-8", "backslashreplace"), _MAX_PATH_CHARACTERS))
 
 

@@ -108,10 +108,14 @@ class HookedExchange(Exchange):
     def response_came(self, response: ResponseHead) -> None:
         self._response.callback(response)
 
+    @property
+    def awaits_hooks(self) -> bool:
+        return self.status is None and (self.upstream is None or self._response.called)
+
     def downstream_ended(self) -> None:
-        if self.status is not None or (self.upstream and not self._response.called):
+        if not self.awaits_hooks:
             super().downstream_ended()
-        elif not self.connection.reader.is_idle:
+        elif self.connection.reader.is_in_body:
             self.fail(DownstreamProtocolError("the request's body ended early"))
         elif not self.connection.stream.is_half_closed():
             # Adapters are at work. What is no more than half-closed, as a socket of UNIX can tell,

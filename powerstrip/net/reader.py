@@ -6,6 +6,7 @@ I/O: bytes go on to another stream as they came, or are held, as the lane says w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
@@ -45,6 +46,11 @@ class Side(Protocol):
     def write_failed(self) -> None:
         """
         The peer takes no more.
+        """
+
+    def full(self) -> None:
+        """
+        The peer sends more ahead than is kept, and is not listened to until its turn comes.
         """
 
 
@@ -125,6 +131,13 @@ class MessageReader:
         """
         return self._state is _State.IDLE
 
+    @property
+    def is_in_body(self) -> bool:
+        """
+        Whether a part of a body is still to come.
+        """
+        return self._state in (_State.RELAY, _State.COLLECT)
+
     def read_head(self, on_head: Callable[[bytes], None]) -> None:
         """
         Wait for a head, and give its bytes.
@@ -196,6 +209,7 @@ class MessageReader:
             self._pending += data
             if len(self._pending) >= PENDING_BYTES:
                 self.stream.pause()
+                self._side.full()
 
     def read_ended(self) -> None:
         self._end = self._side.ended
@@ -304,7 +318,8 @@ class MessageReader:
         if isinstance(body, UntilCloseBody) or (
             isinstance(body, LengthBody) and body.length > READ_BYTES
         ):
-            splice.Splice(self.stream, sink, body, self._end_body)
+            with contextlib.suppress(OSError):  # no descriptors left for a pipe: copying goes on
+                splice.Splice(self.stream, sink, body, self._end_body)
 
     def _collect(self, data: bytes) -> None:
         body, held = self._body, self._held

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 READ_BYTES = 64 * 1024
 
+KEEPALIVE_SECONDS = 15
+"""Go's ``net.Dialer`` and ``net.ListenConfig``."""
+
 
 @frozen
 class Credentials:
@@ -53,13 +56,24 @@ class SocketTransport(Protocol):
     def abortConnection(self) -> None: ...
 
 
+def _tune(connection: socket.socket) -> None:
+    # As Go does: no piece of a stream waits for the acknowledgement of the one before, and a peer
+    # whose machine has vanished is noticed.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), KEEPALIVE_SECONDS)
+
+
 @implementer(IReadDescriptor, IWriteDescriptor)
 class Stream:
     """
     A socket that is read and written.
 
     Bytes that the kernel does not take at once are kept and sent when it does: a writer looks at
-    `blocked` and waits until its `feeder` is told, so that one read's worth is kept at most.
+    `blocked` and waits until its `feeder` is told, so that one read's worth is kept at most, or one
+    message that hooks have held.
     """
 
     __slots__ = (
@@ -99,6 +113,8 @@ class Stream:
         self._reactor = reactor
         self._socket = transport.getHandle()
         self._fd = self._socket.fileno()
+        if self._socket.family != socket.AF_UNIX:
+            _tune(self._socket)
         self._outgoing: deque[memoryview] = deque()
         self._half_closing = False
         self._half_closed = False
@@ -214,6 +230,16 @@ class Stream:
         poll = select.poll()
         poll.register(self._fd, 0)
         return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+    def peer_has_left(self) -> bool:
+        """
+        Whether the peer sends no more and may have gone, even where what it sent waits unread.
+        """
+        if self._given_back:
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLRDHUP)
+        return bool(poll.poll(0)) and not self.is_half_closed()
 
     def is_half_closed(self) -> bool:
         """

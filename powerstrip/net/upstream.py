@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectingCancelledError, UserError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
@@ -70,7 +70,9 @@ class Engine:
             await self._endpoint.connect(factory)
         except ConnectingCancelledError:  # what endpoints make of it
             raise CancelledError from None
-        except (ConnectError, UserError, OSError) as error:
+        except CancelledError:
+            raise
+        except Exception as error:  # endpoints of any kind fail as they like
             raise UpstreamConnectError(
                 f"the Docker Engine at {self.address} can't be reached: {error}"
             ) from error

@@ -337,7 +337,14 @@ def test_an_archive_in_an_answer_is_not_held(content_type: str) -> None:
     assert not holds("/novelties", f"Content-Type: {content_type}")
 
 
-@pytest.mark.parametrize("target", ["/events", "/auth", "/containers/x/attach", "/images/x/get"])
+def test_what_a_login_is_answered_is_never_held() -> None:
+    """
+    Whatever the status: there may be a token in it.
+    """
+    assert [holds("/auth", status=status) for status in (200, 401, 500)] == [False] * 3
+
+
+@pytest.mark.parametrize("target", ["/events", "/containers/x/attach", "/images/x/get"])
 def test_an_error_is_always_held(target: str) -> None:
     """
     The engine writes one small document, wherever it does, and whatever it calls it.

@@ -360,21 +360,21 @@ def test_a_query_that_cannot_stand_in_a_request_line_is_an_error(target: str) ->
 @pytest.mark.parametrize(
     ("answer", "remark"),
     [
-        (says(Method="DELETE"), "another method in the answer is left aside: 'DELETE'"),
-        (says(Method="post"), "another method in the answer is left aside: 'post'"),
+        (says(Method="DELETE"), 'another method in the answer is left aside: "DELETE"'),
+        (says(Method="post"), 'another method in the answer is left aside: "post"'),
         (
             says(Request="/flocker-adapter"),
-            "another path in the answer is left aside: '/flocker-adapter'",
+            'another path in the answer is left aside: "/flocker-adapter"',
         ),
         (
             says(Request="/containers/create?name=x"),
-            "another path in the answer is left aside: '/containers/create?name=x'",
+            'another path in the answer is left aside: "/containers/create"',
         ),
         (
             says(Request="/v1.41/containers/create/?name=y\r\n"),
-            "another path in the answer is left aside: '/v1.41/containers/create/?name=y\\r\\n'",
+            'another path in the answer is left aside: "/v1.41/containers/create/"',
         ),
-        (says(Request=""), "another path in the answer is left aside: ''"),
+        (says(Request=""), 'another path in the answer is left aside: ""'),
     ],
 )
 def test_another_method_or_path_is_left_aside(answer: Answer, remark: str) -> None:

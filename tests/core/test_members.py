@@ -228,3 +228,13 @@ def test_any_text_is_taken_or_refused(text: str) -> None:
             check_members(opened, CREATE)
         except DownstreamProtocolError:
             continue
+
+
+def test_a_body_of_very_many_parts_is_refused_at_once() -> None:
+    """
+    All other clients would wait while it is read.
+    """
+    path = RoutedPath.parse(b"/containers/create")
+    check_members("[" + "{}," * 90_000 + "{}]", path)
+    with pytest.raises(DownstreamProtocolError, match="too many parts"):
+        check_members("[" + "{}," * 100_000 + "{}]", path)

@@ -11,7 +11,6 @@ import os
 import pytest
 import pytest_twisted
 
-from powerstrip.net.exchange_log import BATCH_SECONDS
 from tests.net.adapters import KleinAdapter, changing
 from tests.net.harness import OK, PING, Rig
 from tests.net.peers import settle
@@ -128,29 +127,6 @@ async def test_clients_are_named(rig: Rig) -> None:
         await client.read_exactly(len(OK))
         await settle()
         assert [line.startswith(name) for line in rig.log_lines()] == [True] * 3
-
-
-@pytest_twisted.ensureDeferred
-async def test_lines_of_fast_exchanges_come_together(rig: Rig) -> None:
-    """
-    The first at once, those right behind it in one event, and none is lost at the end.
-    """
-    clocked = rig.use_clock(traces=False)
-    client, engine = await rig.exchange(PING)
-    counts = []
-    for number in range(1, 8):
-        await engine.send(OK)
-        assert await client.read_exactly(len(OK)) == OK
-        await client.send(PING)
-        assert await engine.read_head() == PING
-        counts.append(len(rig.exchange_lines()))
-        if number == 4:
-            clocked.advance(BATCH_SECONDS)
-            counts.append(len(rig.exchange_lines()))
-    rig.proxy.log.flush()
-    counts.append(len(rig.exchange_lines()))
-    assert counts == [1, 1, 1, 1, 4, 4, 4, 4, 7]
-    assert clocked.getDelayedCalls() == []
 
 
 @pytest_twisted.ensureDeferred
