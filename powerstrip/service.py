@@ -19,6 +19,7 @@ from typing import Any, ClassVar, cast
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
@@ -48,6 +49,9 @@ from powerstrip.net.upstream import Engine
 DEFAULT_CONFIG = "/etc/powerstrip/adapters.yml"
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 DEFAULT_LISTEN = "tcp://127.0.0.1:2375"
+
+CLOSE_SECONDS = 1.0
+"""How long the connections to adapters may take to close, when all else has ended."""
 
 _log = Logger(namespace="powerstrip")
 
@@ -248,7 +252,11 @@ class ProxyService(Service):
     async def _stop(self) -> None:
         for port in self._ports:
             await maybeDeferred(port.stopListening)
-        await self._proxy.connections.drain(self._proxy.reactor, self._grace_seconds)
+        reactor = self._proxy.reactor
+        await self._proxy.connections.drain(reactor, self._grace_seconds)
+        closed = Deferred.fromCoroutine(self._hook_client.close())
+        with contextlib.suppress(DeferredTimeoutError):  # over TLS, an adapter has a say in it
+            await closed.addTimeout(CLOSE_SECONDS, reactor)
 
     def stopService(self) -> Deferred[None]:
         """

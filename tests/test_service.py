@@ -5,6 +5,7 @@ The service: its options, where it listens, and how it ends.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ import pytest
 import pytest_twisted
 from twisted.application.service import IServiceMaker, Service
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
@@ -25,6 +27,7 @@ from twisted.python.usage import UsageError
 
 from powerstrip import service as service_module
 from powerstrip.errors import ConfigError
+from powerstrip.net import hooks
 from powerstrip.net.reactor import Reactor
 from powerstrip.service import Options, make_service, makeService
 from tests.net.adapters import AdapterSite, KleinAdapter
@@ -348,6 +351,32 @@ async def test_it_does_not_listen_where_the_engine_is(stage: Stage) -> None:
     assert caught.value.problems == (f"--listen {engine}: this is where the engine is",)
 
 
+@pytest_twisted.ensureDeferred
+async def test_it_knows_the_engines_socket_by_another_path(stage: Stage) -> None:
+    """
+    One through a link to its directory.
+    """
+    (stage.directory / "link").symlink_to(stage.directory)
+    listen = f"unix://{stage.directory}/link/engine.sock"
+    with pytest.raises(ConfigError) as caught:
+        stage.make("--listen", listen)
+    assert caught.value.problems == (f"--listen {listen}: this is where the engine is",)
+
+
+@pytest.mark.parametrize("engine", ["localhost", "127.0.0.1", "[::1]", "", "0.0.0.0"])
+@pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0", "[::]", ""])
+@pytest_twisted.ensureDeferred
+async def test_it_knows_the_engines_port_by_another_name(
+    stage: Stage, listen: str, engine: str
+) -> None:
+    """
+    Each call would call itself, until no descriptor is left.
+    """
+    with pytest.raises(ConfigError) as caught:
+        stage.make("--listen", f"tcp://{listen}:2375", DOCKER_HOST=f"tcp://{engine}:2375")
+    assert caught.value.problems == (f"--listen tcp://{listen}:2375: this is where the engine is",)
+
+
 @pytest.mark.parametrize("mode", ["rw", "0888", "-1", "", "77777"])
 def test_a_mode_is_octal(mode: str) -> None:
     """
@@ -391,15 +420,18 @@ async def test_the_option_counts_before_the_environment(stage: Stage) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@pytest.mark.parametrize("way", ["option", "environment"])
 @pytest_twisted.ensureDeferred
-async def test_the_docker_clients_own_variables_make_it_speak_tls(stage: Stage) -> None:
+async def test_the_docker_clients_own_variables_make_it_speak_tls(stage: Stage, way: str) -> None:
     """
     ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` mean what they mean to the docker client.
     """
     certificates = Authority().write_to(stage.directory / "certificates")
     engine = Listener(("127.0.0.1", 0))
+    address = f"tcp://127.0.0.1:{engine.port}"
     stage.start(
-        DOCKER_HOST=f"tcp://127.0.0.1:{engine.port}",
+        *(("--docker", address) if way == "option" else ()),
+        **({"DOCKER_HOST": address} if way == "environment" else {}),
         DOCKER_TLS_VERIFY="1",
         DOCKER_CERT_PATH=str(certificates),
     )
@@ -442,7 +474,8 @@ async def test_a_change_of_the_file_applies_to_an_open_connection(stage: Stage) 
         await client.send(PING)
         assert await engine.read_head() == PING
     assert any("the last good configuration stays in force" in line for line in stage.log())
-    await service._proxy.resource._hook_client.close()  # type: ignore[attr-defined]
+    await service.stopService()
+    stage.services.remove(service)
     await port.stopListening()
 
 
@@ -501,6 +534,33 @@ async def test_stopping_cuts_what_takes_longer_than_its_grace(stage: Stage) -> N
     assert await engine.sees_the_end()
     assert any("error=powerstrip stops" in line for line in stage.log())
     stage.services.remove(service)
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_closes_the_connections_to_adapters(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Those that are kept alive.
+    """
+    monkeypatch.setattr(hooks, "KEEP_ALIVE_SECONDS", 600)
+    adapter = Listener(("127.0.0.1", 0))
+    stage.config.write_text(
+        "endpoints: {'GET /_ping': {pre: [a]}}\n"
+        f"adapters: {{a: 'http://127.0.0.1:{adapter.port}/hook'}}\n"
+    )
+    service = stage.start()
+    client = stage.connect()
+    await client.send(PING)
+    hook = await adapter.accept()
+    await hook.read_head()
+    await hook.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+    await client.read_head()
+    await service.stopService()
+    stage.services.remove(service)
+    assert await hook.read_to_end() != b""  # the hook's body, and no more
+    hook.close()
+    adapter.close()
 
 
 # As a process
@@ -594,6 +654,71 @@ async def test_sigterm_is_a_regular_end(stage: Stage) -> None:
     log = process.log.read_text()
     assert '"GET /_ping" lane=pass status=200 ' in log
     assert "Traceback" not in log
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_sigterm_changes_nothing(stage: Stage) -> None:
+    """
+    What runs has its time, and the log no traceback.
+    """
+    process = Process(stage, "--listen", f"unix://{stage.socket}", "--grace", "20")
+    try:
+        await process.listens(stage.socket)
+        client, engine = await stage.exchange()
+        process.process.send_signal(signal.SIGTERM)
+        await until(lambda: not os.path.exists(stage.socket), "the socket is gone")
+        process.process.send_signal(signal.SIGTERM)
+        await deferLater(reactor, 0.2)
+        await engine.send(OK)
+        assert await client.read_to_end() == OK
+        client.close()
+        assert await process.status() == 0
+    finally:
+        process.kill()
+    log = process.log.read_text()
+    assert "ReactorNotRunning" not in log
+    assert "Traceback" not in log
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_may_open_as_many_descriptors_as_the_system_lets_it(stage: Stage) -> None:
+    """
+    The hard limit: each client takes two, and the usual soft limit is 1024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard - 1), hard))
+    try:
+        process = Process(stage, "--listen", f"unix://{stage.socket}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        await process.listens(stage.socket)
+        limits = resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        process.kill()
+    assert limits == (hard, hard)
+
+
+def test_a_limit_that_may_not_be_raised_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The start goes on.
+    """
+
+    def refuse(_kind: int, _limits: tuple[int, int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    service_module._raise_descriptor_limit()
+
+
+def test_the_help_has_no_gaps() -> None:
+    """
+    The breaks in a docstring are not those of the screen.
+    """
+    usage = " ".join(line.strip() for line in Options().getUsage(80).split("\n"))
+    about_listen = usage[usage.index("Where clients") : usage.index("--socket-group")].strip()
+    assert about_listen.endswith("May be given several times. [default: tcp://127.0.0.1:2375]")
+    assert "  " not in about_listen
 
 
 @pytest.mark.parametrize(

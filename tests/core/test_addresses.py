@@ -149,6 +149,9 @@ PIECES = ["unix:", "tcp:", "//", "/", ":", "[", "]", "::1", "1", "h", "@", "%", 
         ("127.0.0.1", True),
         ("127.1.2.3", True),
         ("localhost", True),
+        ("LOCALHOST", True),
+        ("localhost.", True),
+        ("ip6-localhost", True),
         ("::1", True),
         ("", False),
         ("0.0.0.0", False),
@@ -163,6 +166,36 @@ def test_only_a_loopback_keeps_others_out(host: str, is_loopback: bool) -> None:
     All other addresses are reached from elsewhere.
     """
     assert TcpAddress(host, 2375).is_loopback == is_loopback
+
+
+HERE = ["127.0.0.1", "localhost", "LocalHost", "::1", "", "0.0.0.0", "::"]
+
+
+@pytest.mark.parametrize("other", HERE)
+@pytest.mark.parametrize("host", HERE)
+def test_this_machine_is_one_place_by_all_its_names(host: str, other: str) -> None:
+    """
+    On one port.
+    """
+    assert TcpAddress(host, 2375).may_be(TcpAddress(other, 2375))
+    assert not TcpAddress(host, 2375).may_be(TcpAddress(other, 2376))
+
+
+@pytest.mark.parametrize(
+    ("host", "other", "is_one"),
+    [
+        ("engine", "Engine", True),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("10.0.0.1", "localhost", False),
+        ("engine", "", False),
+    ],
+)
+def test_other_machines_are_told_apart(host: str, other: str, is_one: bool) -> None:
+    """
+    By their names, in which case does not count.
+    """
+    assert TcpAddress(host, 2375).may_be(TcpAddress(other, 2375)) == is_one
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=2), max_size=8).map("".join))

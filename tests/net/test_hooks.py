@@ -17,12 +17,14 @@ import pytest_twisted
 from twisted.internet._resolver import HostResolution
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from powerstrip.core.adapter_urls import AdapterUrl
 from powerstrip.core.config import Adapter
 from powerstrip.core.payloads import ClientRequest, ServerResponse, encode_pre_hook
 from powerstrip.errors import (
@@ -528,6 +530,31 @@ async def test_an_adapter_may_have_the_name_of_a_container(played: Played, host:
     assert f"\r\nHost: {host}:{played.listener.port}\r\n".encode() in head
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     assert await call == b"{}"
+
+
+def test_an_adapter_over_tls_has_no_underscore_in_its_name() -> None:
+    """
+    A certificate can't be checked for such a name, and it is not called in the clear instead.
+    """
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole sentence is compared
+        Adapter("weave", "https://my_adapter/hook")
+    assert str(caught.value) == (
+        "the URL's host can't have a _ with https: no certificate is for it"
+    )
+
+
+@pytest.mark.parametrize("host", ["localhost", "my_adapter"])
+def test_a_place_with_tls_is_never_called_in_the_clear(host: str) -> None:
+    """
+    Also where the URL's own check has let a name pass.
+    """
+    location = AdapterUrl(tls=True, host=host, port=443, target="/")
+    try:
+        endpoint = hooks._endpoint(reactor, location)
+    except UnicodeError:
+        assert "_" in host
+    else:
+        assert isinstance(endpoint, type(wrapClientTLS(None, None)))
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
