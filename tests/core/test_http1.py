@@ -666,6 +666,7 @@ def test_chunks_are_taken_to_their_end(raw: bytes, payload: bytes, trailing: byt
         (b"5 5\r\nhello\r\n0\r\n\r\n", "chunk's size is malformed"),
         (b";\r\n", "chunk's size is malformed"),
         (b"5;\0\r\nhello\r\n0\r\n\r\n", "chunk's size is malformed"),
+        (b"5;\x7f\r\nhello\r\n0\r\n\r\n", "chunk's size is malformed"),
         (b"5;a\rb\r\nhello\r\n0\r\n\r\n", "chunk's size is malformed"),
         (b"5\r\r\nhello\r\n0\r\n\r\n", "chunk's size is malformed"),
         (b"0000000000000005\r\nhello\r\n0\r\n\r\n", "chunk's size is malformed"),
