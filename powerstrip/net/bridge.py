@@ -49,7 +49,7 @@ class _End(Proxy):
     """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.peer is not None:
+        if self.peer is not None and self.peer.peer is not None:  # that is not lost already
             # A transport does not close, nor say so in TLS, while it has a producer: one that was
             # paused would never be done (IConsumer.registerProducer, FileDescriptor.doWrite).
             cast(IConsumer, self.peer.transport).unregisterProducer()
