@@ -587,6 +587,64 @@ def test_an_answer_says_whether_the_connection_goes_on(
     assert read_response([response(*fields, line=line)]).closes == closes
 
 
+# -- heads that came before ---------------------------------------------------------------------
+
+HEADS = [
+    (RequestHead.parse, b"GET /x HTTP/1.1\r\nX: "),
+    (ResponseHead.parse, b"HTTP/1.1 200 OK\r\nX: "),
+]
+
+
+@pytest.mark.parametrize(("parse", "start"), HEADS)
+def test_a_head_that_comes_again_is_not_read_again(
+    parse: Callable[[bytes], object], start: bytes
+) -> None:
+    """
+    Of up to a kibibyte: those are what clients ask for every second.
+    """
+    for size, is_kept in ((100, True), (1024, True), (1025, False)):
+        raw = start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
+        assert len(raw) == size
+        head = parse(raw)
+        assert parse(raw) == head
+        assert (parse(raw) is head) == is_kept
+        assert parse(raw.replace(b"x\r", b"y\r")) != head
+
+
+@pytest.mark.parametrize(("parse", "start"), HEADS)
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"X-Registry-Auth: x",
+        b"x-registry-config: x",
+        b"AUTHORIZATION: x",
+        b"Proxy-Authorization: x",
+        b"Cookie: x",
+        b"Set-Cookie: x",
+    ],
+)
+def test_a_head_with_a_secret_is_not_kept(
+    parse: Callable[[bytes], object], start: bytes, field: bytes
+) -> None:
+    """
+    It is gone from memory with its exchange.
+    """
+    raw = start + b"y\r\n" + field + b"\r\n\r\n"
+    assert parse(raw) == parse(raw)
+    assert parse(raw) is not parse(raw)
+
+
+@pytest.mark.parametrize(("parse", "start"), HEADS)
+def test_few_heads_are_kept(parse: Callable[[bytes], object], start: bytes) -> None:
+    """
+    However many come.
+    """
+    raws = [start + b"%d\r\n\r\n" % number for number in range(600)]
+    heads = [parse(raw) for raw in raws]
+    kept = sum(parse(raw) is head for raw, head in reversed(list(zip(raws, heads, strict=True))))
+    assert 0 < kept <= 256
+
+
 # -- bodies ------------------------------------------------------------------------------------
 
 
