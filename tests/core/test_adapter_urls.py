@@ -110,6 +110,10 @@ SOCKET = (
         ("http:///x", "the URL has no good host in it"),
         ("http://:80/x", "the URL has no good host in it"),
         ("http://a..b/", "the URL has no good host in it"),
+        (
+            "https://my_adapter/x",
+            "the URL's host can't have a _ with https: no certificate is for it",
+        ),
         ("http://a%20b/", "the URL has no good host in it"),
         ("http://[::1", "the URL has no IPv6 address between its brackets"),
         ("http://[::1]x", "the URL has no IPv6 address between its brackets"),
