@@ -50,6 +50,11 @@ class IStreamOwner(Interface):
         No more bytes will come, since the connection broke. Told once, instead of `read_ended`.
         """
 
+    def paused() -> None:
+        """
+        A splice has stopped reading, since its sink takes no more.
+        """
+
     def write_failed() -> None:
         """
         What is written from now on is lost, since the peer takes no more. Told once.

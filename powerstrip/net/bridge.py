@@ -48,6 +48,12 @@ class _End(Proxy):
     One end of a bridge, which ends with the other, when all that the other has got is written.
     """
 
+    def dataReceived(self, data: bytes) -> None:
+        # A plain connection that was handed on has no peer, and yet may be told of bytes here: a
+        # transport that is given back to be closed may meet an older event of the same turn.
+        if self.peer is not None:
+            super().dataReceived(data)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.peer is not None and self.peer.peer is not None:  # that is not lost already
             # A transport does not close, nor say so in TLS, while it has a producer: one that was

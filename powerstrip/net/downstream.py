@@ -49,6 +49,9 @@ How often a client that has half-closed is looked at: a socket that has told its
 more of itself, and its client may leave before an answer comes.
 """
 
+STUCK_LOOKS = 5
+"""After how many looks at which nothing has moved a client that has gone is given up."""
+
 
 @define
 class Proxy:
@@ -136,9 +139,9 @@ class _UpstreamSide:
     def write_failed(self) -> None:
         self._connection.upstream_write_failed()
 
-    def full(self) -> None:
+    def paused(self) -> None:
         """
-        What is too much is looked at when the next request would go there.
+        The client is slow; or the engine has sent too much, which `Upstream.is_ready` sees.
         """
 
 
@@ -161,6 +164,8 @@ class Downstream(Protocol):
     _connecting: Deferred[None] | None = None
     _linger: IDelayedCall | None = None
     _watch: IDelayedCall | None = None
+    _moved = 0
+    _still_looks = 0
 
     def __init__(self, proxy: Proxy, address: IAddress | None) -> None:
         self.proxy = proxy
@@ -275,7 +280,7 @@ class Downstream(Protocol):
         elif not (self.stream.blocked and self.reader.has_pending):
             self._close_at_last()
 
-    def full(self) -> None:
+    def paused(self) -> None:
         self.watch()
 
     def watch(self) -> None:
@@ -286,14 +291,26 @@ class Downstream(Protocol):
             self._watch = self.proxy.reactor.callLater(WATCH_SECONDS, self._look)
 
     def _look(self) -> None:
-        if self.exchange is None or self.stream.reading:
+        exchange = self.exchange
+        if exchange is None or self.stream.reading:
             return
-        if self.stream.peer_has_gone():
-            self.exchange.downstream_ended()
-        elif self.exchange.awaits_hooks and self.stream.peer_has_left():
-            self.exchange.abandon("the client left")
+        if exchange.awaits_hooks and self.stream.peer_has_left():
+            exchange.abandon("the client left")
+        elif not self.stream.peer_has_gone():
+            self.watch()
+        elif self.reader.has_ended:
+            exchange.downstream_ended()
+        elif self._is_stuck(exchange):
+            exchange.abandon("the client left, and the engine takes no more of what it sent")
         else:
             self.watch()
+
+    def _is_stuck(self, exchange: Exchange) -> bool:
+        # What a client has sent before it left still counts, as long as the engine takes it.
+        moved = 0 if exchange.request_body is None else exchange.request_body.payload_bytes
+        self._still_looks = self._still_looks + 1 if moved == self._moved else 0
+        self._moved = moved
+        return self._still_looks >= STUCK_LOOKS
 
     def broke(self) -> None:
         if self.exchange is not None:

@@ -48,9 +48,9 @@ class Side(Protocol):
         The peer takes no more.
         """
 
-    def full(self) -> None:
+    def paused(self) -> None:
         """
-        The peer sends more ahead than is kept, and is not listened to until its turn comes.
+        The peer is not listened to for now: what it sends can't go on.
         """
 
 
@@ -209,7 +209,7 @@ class MessageReader:
             self._pending += data
             if len(self._pending) >= PENDING_BYTES:
                 self.stream.pause()
-                self._side.full()
+                self._side.paused()
 
     def read_ended(self) -> None:
         self._end = self._side.ended
@@ -221,6 +221,9 @@ class MessageReader:
 
     def write_failed(self) -> None:
         self._side.write_failed()
+
+    def paused(self) -> None:
+        self._side.paused()
 
     # IFeeder
 
@@ -308,6 +311,7 @@ class MessageReader:
             return False
         self.stream.pause()
         sink.feeder = self
+        self._side.paused()
         return True
 
     def _leave_to_the_kernel(self, body: Body, sink: Stream) -> None:

@@ -168,8 +168,10 @@ class Splice:
                     self._pipe.read_end, self._sink.fileno(), self._pipe.held, flags=_FLAGS
                 )
             except BlockingIOError:
-                self._source.pause()
                 self._sink.await_writable(self)
+                if self._source.reading:
+                    self._source.pause()
+                    self._source.owner.paused()
                 return False
             except OSError:
                 self.stop()

@@ -10,13 +10,20 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
 
 from powerstrip.net import splice
-from powerstrip.net.downstream import WATCH_SECONDS
+from powerstrip.net.bridge import BridgeFactory
+from powerstrip.net.downstream import STUCK_LOOKS, WATCH_SECONDS
 from powerstrip.net.upstream import Engine
 from tests.net.harness import OK, PING, Rig, until
 from tests.net.peers import bulk, settle
 
+ATTACH = (
+    b"POST /containers/x/attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+)
+UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 BUILD = b"POST /v1.41/build HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -147,3 +154,32 @@ async def test_tcp_connections_wait_for_nothing_and_notice_dead_peers(rig: Rig) 
     assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     await engine.send(OK)
     assert await client.read_exactly(len(OK)) == OK
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_while_the_engine_takes_no_more_is_given_up(rig: Rig) -> None:
+    """
+    ``yes | docker run -i busybox head -n 2``: nobody listens to the client, so nobody hears it go.
+    """
+    clock = rig.use_clock()
+    client, engine = await rig.exchange(ATTACH)
+    await engine.send(UPGRADED)
+    await client.read_exactly(len(UPGRADED))
+    await client.send_while_taken(b"y\n" * 4_000_000)
+    client.close()
+    await settle()
+    for _ in range(STUCK_LOOKS):
+        clock.advance(WATCH_SECONDS)
+    assert rig.exchange_lines() == []
+    for _ in range(2):
+        clock.advance(WATCH_SECONDS)
+    await until(lambda: rig.exchange_lines() != [], "the exchange ends")
+
+
+def test_bytes_that_nobody_waits_for_are_dropped() -> None:
+    """
+    A transport that is given back to be closed may meet an older event of the same turn.
+    """
+    protocol = BridgeFactory(Factory.forProtocol(Protocol), reactor).buildProtocol(None)
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"x")
