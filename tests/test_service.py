@@ -474,6 +474,8 @@ async def test_a_change_of_the_file_applies_to_an_open_connection(stage: Stage) 
         await client.send(PING)
         assert await engine.read_head() == PING
     assert any("the last good configuration stays in force" in line for line in stage.log())
+    client.close()
+    engine.close()
     await service.stopService()
     stage.services.remove(service)
     await port.stopListening()
@@ -556,6 +558,7 @@ async def test_stopping_closes_the_connections_to_adapters(
     await hook.read_head()
     await hook.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
     await client.read_head()
+    client.close()
     await service.stopService()
     stage.services.remove(service)
     assert await hook.read_to_end() != b""  # the hook's body, and no more

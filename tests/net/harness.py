@@ -116,21 +116,16 @@ class Rig:
         """
         return str(self.directory / "engine.sock")
 
-    def use_clock(self, *, traces: bool = True) -> ClockedReactor:
+    def use_clock(self) -> ClockedReactor:
         """
         Take time into the test's own hands.
         """
         clocked = ClockedReactor()
-        self.proxy = self.make_proxy(UnixAddress(self.engine_path), clocked, traces=traces)
+        self.proxy = self.make_proxy(UnixAddress(self.engine_path), clocked)
         return clocked
 
     def make_proxy(
-        self,
-        engine: Address,
-        proxy_reactor: Any = reactor,
-        certificates: Path | None = None,
-        *,
-        traces: bool = True,
+        self, engine: Address, proxy_reactor: Any = reactor, certificates: Path | None = None
     ) -> Proxy:
         """
         What `powerstrip.service.make_service` puts together.
@@ -140,7 +135,7 @@ class Rig:
             engine=Engine(endpoint, str(engine), proxy_reactor),
             read_config=lambda: self.config,
             resource=ProxyResource(self.hook_client, proxy_reactor),
-            log=ExchangeLog(proxy_reactor, traces=traces),
+            log=ExchangeLog(proxy_reactor, traces=True),
             reactor=proxy_reactor,
         )
 

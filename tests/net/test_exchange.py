@@ -78,6 +78,25 @@ async def test_a_client_that_half_closes_while_hooks_are_at_work_is_answered(rig
     assert await client.read_to_end() == OK
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_last_piece_goes_out_before_the_connection_closes(rig: Rig) -> None:
+    """
+    Also where the kernel does not take it at once, of a client that has half-closed.
+    """
+    for size in range(150_000, 400_000, 14_000):
+        client = rig.connect()
+        client.send_now(PING)
+        client.half_close()
+        engine = await rig.engine.accept()
+        assert await engine.read_to_end() == PING
+        answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer += b"%x\r\n%b\r\n0\r\n\r\n" % (size, bulk(size))
+        sending = Deferred.fromCoroutine(engine.send(answer))
+        await settle()
+        assert await client.read_to_end() == answer
+        await sending
+
+
 # An engine that does not answer as it should
 
 
