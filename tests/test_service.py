@@ -29,7 +29,7 @@ from powerstrip import service as service_module
 from powerstrip.errors import ConfigError
 from powerstrip.net import hooks
 from powerstrip.net.reactor import Reactor
-from powerstrip.service import Options, make_service, makeService
+from powerstrip.service import Options, ProxyService, make_service, makeService
 from tests.net.adapters import AdapterSite, KleinAdapter
 from tests.net.certificates import Authority
 from tests.net.harness import OK, PING, close_spare_pipes, descriptors, until
@@ -54,16 +54,16 @@ class Stage:
         self.services: list[Service] = []
         self.events: list[LogEvent] = []
 
-    def make(self, *options: str, **environment: str) -> Service:
+    def make(self, *options: str, **environment: str) -> ProxyService:
         """
         Make a service, in an environment that names the engine.
         """
         parsed = Options()
         parsed.parseOptions(["--config", str(self.config), *options])
         environment = {"DOCKER_HOST": f"unix://{self.engine_path}", **environment}
-        return make_service(parsed, environment, cast(Reactor, reactor))
+        return cast(ProxyService, make_service(parsed, environment, cast(Reactor, reactor)))
 
-    def start(self, *options: str, **environment: str) -> Service:
+    def start(self, *options: str, **environment: str) -> ProxyService:
         """
         Start a service, which listens on a UNIX socket if not told otherwise.
         """
@@ -130,15 +130,6 @@ async def stage(short_tmp: Path) -> AsyncIterator[Stage]:
     signal.signal(signal.SIGTERM, usual)
 
 
-def free_port() -> int:
-    """
-    A port that nobody listens on.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 # How it is found
 
 
@@ -159,15 +150,15 @@ async def test_it_listens_on_every_address(stage: Stage) -> None:
     """
     UNIX sockets, TCP and Twisted's endpoints side by side.
     """
-    ports = [free_port(), free_port()]
     other = str(stage.directory / "other.sock")
-    stage.start(
+    service = stage.start(
         *("--listen", f"unix://{stage.socket}"),
         *("--listen", f"unix://{other}"),
-        *("--listen", f"tcp://127.0.0.1:{ports[0]}"),
-        *("--listen", f"tcp:{ports[1]}:interface=127.0.0.1"),
+        *("--listen", "tcp://127.0.0.1:0"),
+        *("--listen", "tcp:0:interface=127.0.0.1"),
     )
-    for address in [stage.socket, other, ("127.0.0.1", ports[0]), ("127.0.0.1", ports[1])]:
+    ports = [port.getHost().port for port in service._ports[2:]]
+    for address in [stage.socket, other, *(("127.0.0.1", port) for port in ports)]:
         assert await stage.serves(address)
 
 
@@ -178,12 +169,10 @@ async def test_it_listens_on_ipv6(stage: Stage) -> None:
     An address in brackets.
     """
     try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-            port = probe.getsockname()[1]
-    except OSError:
+        service = stage.start("--listen", "tcp://[::1]:0")
+    except SystemExit:
         pytest.skip("needs an IPv6 loopback")
-    stage.start("--listen", f"tcp://[::1]:{port}")
+    port = service._ports[0].getHost().port
     with socket.socket(socket.AF_INET6) as client:
         client.connect(("::1", port))
 
@@ -201,8 +190,8 @@ async def test_a_network_that_is_let_in_is_warned_of(stage: Stage) -> None:
     """
     Whoever reaches it has the rights of root.
     """
-    stage.start("--listen", f"tcp://0.0.0.0:{free_port()}")
-    stage.start("--listen", f"tcp://127.0.0.1:{free_port()}")
+    stage.start("--listen", "tcp://0.0.0.0:0")
+    stage.start("--listen", "tcp://127.0.0.1:0")
     warnings = [event for event in stage.events if event["log_level"] is LogLevel.warn]
     assert len(warnings) == 1
     assert "is open to the network" in formatEvent(warnings[0])

@@ -121,6 +121,7 @@ class Rig:
         Take time into the test's own hands.
         """
         clocked = ClockedReactor()
+        self.hook_client = HookClient(cast(Reactor, clocked))
         self.proxy = self.make_proxy(UnixAddress(self.engine_path), clocked)
         return clocked
 

@@ -10,7 +10,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -36,11 +36,12 @@ from powerstrip.errors import (
 )
 from powerstrip.interfaces import IHookClient
 from powerstrip.net import hooks
-from powerstrip.net.hooks import REPLY_OVERHEAD_BYTES, HookClient
+from powerstrip.net.hooks import KEEP_ALIVE_SECONDS, REPLY_OVERHEAD_BYTES, HookClient
+from powerstrip.net.reactor import Reactor
 from powerstrip.testing import FakeHookClient, post_hook, pre_hook
 from tests.net.adapters import AdapterSite, KleinAdapter, Payload, changing, refusing, unchanged
 from tests.net.certificates import Authority, server_context
-from tests.net.harness import descriptors, until
+from tests.net.harness import ClockedReactor, descriptors, until
 from tests.net.peers import Listener, Peer, TlsPeer, connect, reactor, settle
 
 CREATE = ClientRequest("POST", "/v1.41/containers/create?name=x", '{"Image": "busybox"}')
@@ -249,7 +250,8 @@ class Played:
     """
 
     def __init__(self) -> None:
-        self.client = HookClient(reactor)
+        self.clocked = ClockedReactor()
+        self.client = HookClient(cast(Reactor, self.clocked))
         self.listener = Listener(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.port}/hook"
 
@@ -362,12 +364,16 @@ async def test_an_adapter_that_hangs_times_out(played: Played, reply: bytes) -> 
     """
     The time is for the whole reply, and its connection ends when it is over.
     """
-    call = played.call(timeout_seconds=0.05)
+    call = played.call(timeout_seconds=2.5)
     peer = await played.accept()
     await peer.send(reply)
+    await settle()
+    played.clocked.advance(2.4)
+    assert not call.called
+    played.clocked.advance(0.1)
     with pytest.raises(HookTimeout) as caught:
         await call
-    assert str(caught.value) == f"adapter weave ({played.url}) timed out after 0.05 s"
+    assert str(caught.value) == f"adapter weave ({played.url}) timed out after 2.5 s"
     assert await peer.sees_the_end()
 
 
@@ -379,8 +385,11 @@ async def test_an_adapter_that_does_not_accept_times_out(played: Played) -> None
     full = Listener(("127.0.0.1", 0), backlog=0)
     crowd = connect(("127.0.0.1", full.port))
     played.url = f"http://127.0.0.1:{full.port}/hook"
+    call = played.call()
+    await settle()
+    played.clocked.advance(60)
     with pytest.raises(HookTimeout):
-        await played.call(timeout_seconds=0.05)
+        await call
     crowd.close()
     full.close()
 
@@ -450,17 +459,15 @@ async def test_a_kept_connection_that_the_adapter_closes_is_not_used_again(
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_idle_connection_is_closed(
-    played: Played, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_connection_is_closed(played: Played) -> None:
     """
     Before an adapter's own time for that can be over.
     """
-    monkeypatch.setattr(hooks, "KEEP_ALIVE_SECONDS", 0.01)
     call = played.call()
     peer = await played.accept()
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     await call
+    played.clocked.advance(KEEP_ALIVE_SECONDS)
     assert await peer.sees_the_end()
 
 

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
+from powerstrip.net import hooks
 from powerstrip.net.hooks import REPLY_OVERHEAD_BYTES
 from tests.net.adapters import KleinAdapter, changing, modified, refusing, unchanged
 from tests.net.harness import OK, PING, Rig
@@ -832,15 +833,11 @@ async def test_an_adapter_that_fails_is_told_or_ignored(
     """
     502 and 504 name the adapter; ``ignore`` goes on as if it were not there, for its own 5xx too.
     """
+    clocked = rig.use_clock() if failure == "hangs" else None
     adapter, url = rig.scripted_adapter()
     if failure == "not there":
         adapter.close()
-    rig.hook(
-        "* /*",
-        **{side: [url]},  # type: ignore[arg-type]
-        on_error=on_error,
-        timeout=0.05 if failure == "hangs" else 5,
-    )
+    rig.hook("* /*", **{side: [url]}, on_error=on_error, timeout=2.5)  # type: ignore[arg-type]
     client = rig.connect()
     await client.send(CREATE)
     if side == "post":
@@ -854,6 +851,8 @@ async def test_an_adapter_that_fails_is_told_or_ignored(
             hook.close()
         elif failure == "500":
             await hook.send(b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops")
+        elif clocked is not None:
+            clocked.advance(2.5)
         elif failure == "redirect":
             await hook.send(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")
     if on_error == "ignore":
@@ -867,7 +866,7 @@ async def test_an_adapter_that_fails_is_told_or_ignored(
     status, sentence = {
         "not there": (502, "can't be reached: "),
         "closes": (502, "broke off: "),
-        "hangs": (504, "timed out after 0.05 s"),
+        "hangs": (504, "timed out after 2.5 s"),
         "redirect": (502, "answered with status 302"),
         "500": (500, ""),
     }[failure]
@@ -960,10 +959,11 @@ async def test_no_spelling_steps_past_a_hook(rig: Rig, target: bytes, content_ty
 
 
 @pytest_twisted.ensureDeferred
-async def test_connections_to_adapters_are_kept(rig: Rig) -> None:
+async def test_connections_to_adapters_are_kept(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     One connection to each adapter serves a client after the other.
     """
+    monkeypatch.setattr(hooks, "KEEP_ALIVE_SECONDS", 600)
     url, other = rig.serve(KleinAdapter()), rig.serve_unix(KleinAdapter())
     rig.hook("* /*", pre=[url, other], post=[url, other])
     for _ in range(5):
