@@ -19,7 +19,13 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["powerstrip", "powerstrip.core", "powerstrip.net", "twisted.plugins"],
+    packages=[
+        "powerstrip",
+        "powerstrip.adapter",
+        "powerstrip.core",
+        "powerstrip.net",
+        "twisted.plugins",
+    ],
     package_data={"powerstrip": ["py.typed"]},
     install_requires=[
         "attrs>=23.2",

@@ -1,0 +1,3 @@
+"""
+Gives containers addresses on a network that spans hosts.
+"""

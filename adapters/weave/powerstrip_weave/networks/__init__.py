@@ -1,0 +1,3 @@
+"""
+The networks that containers can be attached to.
+"""

@@ -1,0 +1,3 @@
+"""
+For those who write adapters in Python: the hook protocol seen from the adapter, and the engine.
+"""
