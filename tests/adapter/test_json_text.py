@@ -1,0 +1,81 @@
+"""
+JSON that is read and written again.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from powerstrip.adapter.json_text import Json, Number, TooDeep, dump, load
+
+NUMBERS = ["0", "-0", "-0.0", "1.0", "1e3", "1E+3", "1e400", "9007199254740993", "1" * 5000]
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.text() | st.sampled_from(NUMBERS).map(Number),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_stay_as_they_are_spelled(number: str) -> None:
+    """
+    No digit, sign or exponent of a number changes.
+    """
+    assert f'{{"a":[{number}]}}' == dump(load(f' {{"a": [ {number} ] }}\n'))
+
+
+def test_members_stay_in_their_order() -> None:
+    """
+    Members come out as they went in, not sorted.
+    """
+    text = '{"b":{},"a":[],"c":[null,true,false,{"z":"","y":[{}]}]}'
+
+    assert text == dump(load(text))
+
+
+@given(VALUES)
+def test_what_was_written_is_read_again(value: Json) -> None:
+    """
+    Every value survives, with all letters that a text can have.
+    """
+    assert value == load(dump(value))
+
+
+@given(VALUES)
+def test_others_read_the_same(value: Json) -> None:
+    """
+    What is written means to any reader of JSON what was read: half a surrogate pair too.
+    """
+    text = dump(value)
+    spaced = json.dumps(json.loads(text, parse_int=str, parse_float=str))
+
+    assert json.loads(spaced) == json.loads(text, parse_int=str, parse_float=str)
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{} {}", "NaN", '{"a":-Infinity}', "{'a':1}", "\ufeff{}"]
+)
+def test_what_is_no_json_is_refused(text: str) -> None:
+    """
+    What Python alone takes for JSON is refused as well.
+    """
+    with pytest.raises(ValueError, match=r"."):
+        load(text)
+
+
+def test_json_that_is_too_deep_is_not_taken_for_a_mistake() -> None:
+    """
+    The engine reads 10000 levels, so that a text with more than Python reads is no nonsense.
+    """
+    with pytest.raises(TooDeep):
+        load("[" * 100_000 + "]" * 100_000)
+    value: Json = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(TooDeep):
+        dump(value)
