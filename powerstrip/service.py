@@ -11,7 +11,8 @@ import re
 import resource
 import signal
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, cast
@@ -42,6 +43,7 @@ from powerstrip.net.downstream import DownstreamFactory, Proxy
 from powerstrip.net.endpoints import engine_endpoint, listening_endpoint, remove_stale_socket
 from powerstrip.net.exchange_log import ExchangeLog
 from powerstrip.net.hooks import HookClient
+from powerstrip.net.line_writer import logs_to_standard_output, standard_output_writer
 from powerstrip.net.reactor import Reactor
 from powerstrip.net.resource import ProxyResource
 from powerstrip.net.upstream import Engine
@@ -127,11 +129,17 @@ def makeService(options: Options) -> Service:
 
     _raise_descriptor_limit()
     try:
-        return make_service(options, os.environ, cast(Reactor, reactor))
+        return make_service(options, os.environ, cast(Reactor, reactor), _line_writer(options))
     except ConfigError as error:
         raise SystemExit(
             "\n".join(f"powerstrip: {problem}" for problem in error.problems)
         ) from None
+
+
+def _line_writer(options: Options) -> Callable[[str], None] | None:
+    if options.parent is None or not logs_to_standard_output(options.parent):
+        return None
+    return standard_output_writer(time.time).write
 
 
 def _raise_descriptor_limit() -> None:
@@ -143,10 +151,16 @@ def _raise_descriptor_limit() -> None:
 
 
 def make_service(
-    options: Mapping[str, Any], environment: Mapping[str, str], reactor: Reactor
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+    reactor: Reactor,
+    write_line: Callable[[str], None] | None = None,
 ) -> Service:
     """
     Make the service, with what it stands on.
+
+    Args:
+        write_line: Takes the lines of exchanges, if not Twisted's log.
 
     Raises:
         ConfigError: when the configuration or an option is wrong.
@@ -164,7 +178,7 @@ def make_service(
         ),
         read_config=lambda: config_file.config,
         resource=ProxyResource(hook_client, reactor),
-        log=ExchangeLog(reactor, traces=bool(options["trace"])),
+        log=ExchangeLog(reactor, traces=bool(options["trace"]), write_line=write_line),
         reactor=reactor,
     )
     access = SocketAccess(options["socket-mode"], _group(options["socket-group"], engine_address))

@@ -1,11 +1,13 @@
 """
 What the operator sees: a line for each exchange, and with ``--trace`` what happened within.
 
-I/O: Twisted's log. No secret is ever in it, and no query: build arguments stand there.
+I/O: Twisted's log, or a `LineWriter` for the lines of exchanges. No secret is ever in it, and no
+query: build arguments stand there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _MAX_PATH_CHARACTERS = 200
 
+_CACHED_PATHS = 1024
+
 _log = Logger(namespace="powerstrip")
 
 
@@ -33,10 +37,22 @@ class ExchangeLog:
     Tells of exchanges.
     """
 
-    def __init__(self, clock: IReactorTime, *, traces: bool, log: Logger = _log) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        traces: bool,
+        log: Logger = _log,
+        write_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            write_line: Takes the lines of exchanges, if not the log.
+        """
         self._clock = clock
         self._traces = traces
         self._log = log
+        self._write_line = write_line or self._log_line
 
     def request_came(self, connection: Downstream, head: bytes) -> None:
         """
@@ -76,7 +92,7 @@ class ExchangeLog:
         now = self._clock.seconds()
         request, received, sent = exchange.request, exchange.request_body, exchange.response_body
         line = (
-            f'{connection.peer} "{request.method} {_shown_path(request.target.partition(b"?")[0])}"'
+            f"{connection.peer} {_shown(request.method, request.target)}"
             f" lane={exchange.lane} status={exchange.status or '-'}"
             f" in={received.payload_bytes if received else 0}"
             f" out={sent.payload_bytes if sent else 0}"
@@ -88,7 +104,10 @@ class ExchangeLog:
             line += f" {report.kind.value}:{report.adapter}={verdict}/{took}"
         if error is not None:
             line += f" error={printable(error)}"
-        self._log.info("{line}", line=line)
+        try:
+            self._write_line(line)
+        except OSError:  # the log's own observers know what to do then
+            self._log_line(line)
 
     def refused(self, connection: Downstream, error: PowerstripError) -> None:
         """
@@ -101,18 +120,26 @@ class ExchangeLog:
             error=printable(str(error)),
         )
 
+    def _log_line(self, line: str) -> None:
+        self._log.info("{line}", line=line)
+
     def _trace(self, connection: Downstream, arrow: str, text: str) -> None:
         lines = "".join(f"\n  {arrow} {line}" for line in text.split("\n"))
         self._log.info("{peer}{lines}", peer=connection.peer, lines=lines)
 
 
-def _shown_path(path: bytes) -> str:
-    return _shown(path) if len(path) <= _MAX_PATH_CHARACTERS else _shown.__wrapped__(path)
+def _shown(method: str, target: bytes) -> str:
+    if len(target) > _MAX_PATH_CHARACTERS:
+        return _quoted_request(method, target)
+    return _kept_request(method, target)
 
 
-@lru_cache(maxsize=1024)
-def _shown(path: bytes) -> str:
-    return printable(cut(path.decode("utf-8", "backslashreplace"), _MAX_PATH_CHARACTERS))
+def _quoted_request(method: str, target: bytes) -> str:
+    path = target.partition(b"?")[0].decode("utf-8", "backslashreplace")
+    return f'"{method} {printable(cut(path, _MAX_PATH_CHARACTERS))}"'
+
+
+_kept_request = lru_cache(_CACHED_PATHS)(_quoted_request)
 
 
 def _changes(report: HookReport) -> list[str]:
