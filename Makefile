@@ -1,5 +1,5 @@
 # The developer's commands. Each is a script of the same name below scripts/.
-.PHONY: help install check lint test test-engine demo bench record-hooks clean
+.PHONY: help install check lint test test-engine demo bench record-hooks wait-for-weave clean
 
 help:
 	@echo 'make demo                    watch a docker run pass through hooks (root, Linux)'
@@ -9,15 +9,16 @@ help:
 	@echo 'make install                 the virtual environment .venv'
 	@echo 'make test-engine ENGINE=sid  the engine tests against another Docker Engine'
 	@echo 'make bench                   measures powerstrip beside HAProxy, socat and mitmproxy'
+	@echo 'make wait-for-weave          the static program that the weave adapter puts into containers'
 	@echo 'make record-hooks            record the examples of docs/hook-protocol.md anew'
 	@echo 'make clean                   remove .venv and what tools have left'
 
-install check lint test demo bench record-hooks:
+install check lint test demo bench record-hooks wait-for-weave:
 	@scripts/$@
 
 test-engine:
 	@scripts/test-engine $(ENGINE)
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv adapters/weave/powerstrip_weave/programs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
