@@ -49,6 +49,9 @@ class NetworkHealth:
     problems: tuple[str, ...]
     """A sentence each; none where all is well."""
 
+    mtu_bytes: int | None = None
+    """The largest packet that a container can send, or None where that isn't known."""
+
 
 class INetwork(Interface):
     """
@@ -73,8 +76,12 @@ class INetwork(Interface):
 
     async def attach(container: RunningContainer, addresses: tuple[IPv4Interface, ...]) -> None:
         """
-        Give a container these addresses, on one interface ``ethwe`` that is up only when it has
-        them all; neighbours are told. It is done at once where the container has them already.
+        Give a container these addresses and no others, on one interface ``ethwe`` that is up only
+        when it has them all; neighbours are told. It is done at once where the container has them
+        already.
+
+        Args:
+            addresses: At least one.
 
         Raises:
             AddressInUse: another one on the network has an address. The container has none of them.
@@ -94,7 +101,7 @@ class INetwork(Interface):
 
     async def keep_only(container_ids: Set[str]) -> None:
         """
-        Remove what is left of all containers but these.
+        Remove what is left of all containers but these, and those that are being attached.
         """
 
     async def health() -> NetworkHealth:
