@@ -11,7 +11,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=["powerstrip_weave", "powerstrip_weave.networks", "twisted.plugins"],
-    package_data={"powerstrip_weave": ["py.typed"]},
+    package_data={"powerstrip_weave": ["py.typed", "programs/*"]},
+    entry_points={"console_scripts": ["powerstrip-weave = powerstrip_weave.cli:main"]},
     install_requires=[
         "attrs>=23.2",
         "klein>=24.8",
