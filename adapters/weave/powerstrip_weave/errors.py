@@ -19,6 +19,12 @@ class AddressError(WeaveError):
     """
 
 
+class RequestError(WeaveError):
+    """
+    A request to create a container asks for what can't be had together with ``WEAVE_CIDR``.
+    """
+
+
 class NetworkError(WeaveError):
     """
     The network did not do what it was asked.
