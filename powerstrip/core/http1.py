@@ -41,6 +41,7 @@ _RESPONSE = re.compile(
 )
 _TRAILER = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _TOKEN_START = re.compile(_TOKEN)
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -98,6 +99,10 @@ class LengthBody:
         self.payload_bytes += count
         self.ended = self.length == 0
         return count
+
+
+NO_BODY = LengthBody(0)
+"""That of most requests: there is nothing in it to count."""
 
 
 class UntilCloseBody:
@@ -160,7 +165,8 @@ class ChunkedBody:
         Raises:
             PowerstripError: of the type given, for framing with more than one reading.
         """
-        position, available = 0, len(data)
+        available = len(data)
+        position = self._take_whole_chunks(data) if self._awaits_plain_size else 0
         while position < available and not self.ended:
             if self._chunk:
                 step = min(self._chunk, available - position)
@@ -179,6 +185,27 @@ class ChunkedBody:
                 if line[-2:] != b"\r\n":
                     raise self._error("a line between chunks does not end with CR LF")
                 self._awaits(line[:-2])
+        return position
+
+    @property
+    def _awaits_plain_size(self) -> bool:
+        return not self._chunk and not self._line and self._awaits == self._size_line
+
+    def _take_whole_chunks(self, data: bytes) -> int:
+        """
+        Count the chunks that are here to their ends, as far as nothing about them is unusual.
+        """
+        position = 0
+        while (match := _PLAIN_SIZE_LINE.match(data, position)) is not None:
+            size, start = int(match[1], 16), match.end()
+            end = start + size
+            if data[end : end + 2] != b"\r\n":  # not all here, or trailers, or an error
+                break
+            self.payload_bytes += size
+            position = end + 2
+            if not size:
+                self.ended = True
+                break
         return position
 
     def _size_line(self, line: bytes) -> None:
@@ -328,11 +355,9 @@ class RequestHead(Head):
         """
         A fresh reading of where this request's body ends.
         """
-        return (
-            ChunkedBody(DownstreamProtocolError)
-            if self.is_chunked
-            else LengthBody(self.length or 0)
-        )
+        if self.is_chunked:
+            return ChunkedBody(DownstreamProtocolError)
+        return LengthBody(self.length) if self.length else NO_BODY
 
     @property
     def expects_continue(self) -> bool:
@@ -391,7 +416,7 @@ class ResponseHead(Head):
             method: That of the request: an answer to HEAD has no body.
         """
         if method == "HEAD" or self.status in (204, 304) or self.status < 200:
-            return LengthBody(0)
+            return NO_BODY
         if self.is_chunked:
             return ChunkedBody(UpstreamProtocolError)
         return UntilCloseBody() if self.length is None else LengthBody(self.length)

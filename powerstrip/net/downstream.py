@@ -179,7 +179,8 @@ class Downstream(Protocol):
 
     def _head_came(self, raw: bytes) -> None:
         started = self.proxy.reactor.seconds()
-        self.proxy.log.request_came(self, raw)
+        if self.proxy.log.traces:
+            self.proxy.log.request_came(self, raw)
         try:
             head = RequestHead.parse(raw)
             hooks = self.proxy.read_config().hooks_for(head.method, head.target)

@@ -90,7 +90,8 @@ class Exchange:
             upstream.stream.write(head)
         else:
             self.connection.reader.relay_body(body, upstream.stream, self._end_request, first=head)
-        self._tell_earlier_end()
+        if self.connection.reader.has_ended:
+            self._tell_earlier_end()
 
     def send_held_request(self, message: bytes, upstream: Upstream) -> None:
         """
@@ -200,7 +201,9 @@ class Exchange:
     def _head_came(self, raw: bytes) -> None:
         if self.over:
             return
-        self.connection.proxy.log.response_came(self.connection, raw)
+        log = self.connection.proxy.log
+        if log.traces:
+            log.response_came(self.connection, raw)
         try:
             response = ResponseHead.parse(raw)
             if response.is_interim:

@@ -49,24 +49,24 @@ class ExchangeLog:
         Args:
             write_line: Takes the lines of exchanges, if not the log.
         """
+        self.traces = traces
+        """Whether heads are wanted, too."""
+
         self._clock = clock
-        self._traces = traces
         self._log = log
         self._write_line = write_line or self._log_line
 
     def request_came(self, connection: Downstream, head: bytes) -> None:
         """
-        A request's head is in.
+        A request's head is in: told where it `traces`.
         """
-        if self._traces:
-            self._trace(connection, "->", redacted_head(head))
+        self._trace(connection, "->", redacted_head(head))
 
     def response_came(self, connection: Downstream, head: bytes) -> None:
         """
-        The head of the engine's answer is in.
+        The head of the engine's answer is in: told where it `traces`.
         """
-        if self._traces:
-            self._trace(connection, "<-", redacted_head(head))
+        self._trace(connection, "<-", redacted_head(head))
 
     def hook_ended(self, exchange: HookedExchange, report: HookReport) -> None:
         """
@@ -81,7 +81,7 @@ class ExchangeLog:
                 verdict=report.verdict,
                 remark=printable(remark),
             )
-        if self._traces:
+        if self.traces:
             lines = [f"{name}: {report.verdict}", *_changes(report)]
             self._trace(exchange.connection, "--", "\n".join(lines))
 

@@ -62,6 +62,10 @@ class _State(Enum):
     DISCARD = "drop what comes"
 
 
+# An enum's attribute takes several times as long to look up, and they are asked for at every read.
+_IDLE, _HEAD, _RELAY = _State.IDLE, _State.HEAD, _State.RELAY
+
+
 @implementer(IStreamOwner, IFeeder)
 class MessageReader:
     """
@@ -103,7 +107,7 @@ class MessageReader:
         self._side = side
         self._find_head_end = find_head_end
         self._pending = b""
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._limit = 0
         self._body = self._held = self._sink = self._end = None
         self._on_end = self._on_held = self._on_head = None
@@ -129,21 +133,26 @@ class MessageReader:
         """
         Whether nothing is being read.
         """
-        return self._state is _State.IDLE
+        return self._state is _IDLE
 
     @property
     def is_in_body(self) -> bool:
         """
         Whether a part of a body is still to come.
         """
-        return self._state in (_State.RELAY, _State.COLLECT)
+        return self._state in (_RELAY, _State.COLLECT)
 
     def read_head(self, on_head: Callable[[bytes], None]) -> None:
         """
         Wait for a head, and give its bytes.
         """
         self._on_head = on_head
-        self._go_on(_State.HEAD)
+        if self._pending or self._end is not None:
+            self._go_on(_HEAD)
+        else:
+            self._state = _HEAD
+            if not self.stream.reading:
+                self.stream.resume()
 
     def relay_body(
         self, body: Body, sink: Stream, on_end: Callable[[], None], first: bytes = b""
@@ -155,19 +164,21 @@ class MessageReader:
             body: Reads where it ends. One that ends with the connection is a tunnel's, too.
             first: What goes before it, in the same write where possible.
         """
-        pending, self._pending = self._pending, b""
-        count = self._take(body, pending) if pending else 0
-        if count is None:
-            return
-        if first or count:
-            sink.write(first + pending[:count])
-        self._pending = pending[count:]
-        self._body, self._sink, self._on_end = body, sink, on_end
+        pending = self._pending
+        if pending:
+            count = self._take(body, pending)
+            if count is None:
+                return
+            first += pending[:count]
+            self._pending = pending[count:]
+        if first:
+            sink.write(first)
         if body.ended:
-            self._end_body()
-        else:
-            self._go_on(_State.RELAY)
-            self._wait_for(sink)
+            on_end()
+            return
+        self._body, self._sink, self._on_end = body, sink, on_end
+        self._go_on(_RELAY)
+        self._wait_for(sink)
 
     def collect_body(self, body: Body, limit: int, on_held: Callable[[bytes], None]) -> None:
         """
@@ -199,13 +210,13 @@ class MessageReader:
 
     def received(self, data: bytes) -> None:
         state = self._state
-        if state is _State.RELAY:
-            self._relay(data)
-        elif state is _State.HEAD:
+        if state is _HEAD:
             self._read_head(data)
+        elif state is _RELAY:
+            self._relay(data)
         elif state is _State.COLLECT:
             self._collect(data)
-        elif state is _State.IDLE:
+        elif state is _IDLE:
             self._pending += data
             if len(self._pending) >= PENDING_BYTES:
                 self.stream.pause()
@@ -255,27 +266,31 @@ class MessageReader:
             self._end_body()
 
     def _read_head(self, data: bytes) -> None:
-        looked = 0
-        if self._held is not None:
-            looked = len(self._held)
-            self._held += data
+        held = self._held
         try:
-            end = self._find_head_end(data if self._held is None else self._held, looked)
+            if held is None:
+                end = self._find_head_end(data, 0)
+            else:
+                looked = len(held)
+                held += data
+                end = self._find_head_end(held, looked)
         except PowerstripError as error:
-            self._state = _State.IDLE
+            self._state = _IDLE
             self._side.misspoke(error)
             return
         if end < 0:
-            if self._held is None:
+            if held is None:
                 self._held = bytearray(data)
             return
-        if self._held is not None:
-            data, self._held = bytes(self._held), None
-        self._state = _State.IDLE
-        self._pending = data[end:]
+        if held is not None:
+            data, self._held = bytes(held), None
+        self._state = _IDLE
+        if end < len(data):
+            self._pending = data[end:]
+            data = data[:end]
         on_head = self._on_head
         assert on_head is not None
-        on_head(data[:end] if self._pending else data)
+        on_head(data)
 
     def _relay(self, data: bytes) -> None:
         body, sink = self._body, self._sink
@@ -288,7 +303,7 @@ class MessageReader:
             self._pending = data[count:]
             data = data[:count]
         sink.write(data)
-        if self._state is not _State.RELAY:
+        if self._state is not _RELAY:
             return  # the write has failed, and what comes is dropped
         if body.ended:
             self._end_body()
@@ -302,7 +317,7 @@ class MessageReader:
         try:
             return body.take(data)
         except PowerstripError as error:
-            self._state = _State.IDLE
+            self._state = _IDLE
             self._side.misspoke(error)
             return None
 
@@ -344,14 +359,14 @@ class MessageReader:
 
     def _end_body(self) -> None:
         on_end = self._on_end
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._forget()
         assert on_end is not None
         on_end()
 
     def _end_collect(self) -> None:
         on_held, held = self._on_held, self._held
-        self._state = _State.IDLE
+        self._state = _IDLE
         if self._body is not None and not self._body.ended:
             self.stream.pause()
         self._forget()
