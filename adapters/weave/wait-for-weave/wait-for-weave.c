@@ -247,8 +247,9 @@ static void wait_for_network(void)
 }
 
 /*
- * The first file in PATH that may be executed, as runc looks it up (LookPath of Go's os/exec).
- * Where there is no PATH there is no default, and no shell for a file that the kernel can't run.
+ * The first file in PATH that may be executed, as runc looks it up (LookPath of Go's os/exec): no
+ * default where there is no PATH, nothing below the working directory, no shell for a file that
+ * the kernel can't run.
  */
 static const char *find(const char *command)
 {
@@ -257,9 +258,8 @@ static const char *find(const char *command)
 
     for (const char *place = getenv("PATH"); place != NULL && *place != '\0';) {
         int length = (int)strcspn(place, ":");
-        int written = snprintf(path, sizeof path, "%.*s/%s", length, length ? place : ".", command);
-        if (written < PATH_MAX && stat(path, &status) == 0 && !S_ISDIR(status.st_mode) &&
-            access(path, X_OK) == 0)
+        if (*place == '/' && snprintf(path, PATH_MAX, "%.*s/%s", length, place, command) < PATH_MAX &&
+            stat(path, &status) == 0 && !S_ISDIR(status.st_mode) && access(path, X_OK) == 0)
             return path;
         place += length + (place[length] == ':');
     }
