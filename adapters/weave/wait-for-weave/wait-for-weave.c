@@ -231,8 +231,9 @@ static void wait_for_network(void)
 {
     int seconds = wait_seconds();
     /* News before the first look: what changes after a look then ends the poll that follows. */
-    int news = netlink(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), queries = netlink(0);
-    struct pollfd either[] = {{.fd = news, .events = POLLIN}, {.fd = timer(seconds), .events = POLLIN}};
+    int news = netlink(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR);
+    int queries = netlink(0), bound = timer(seconds);
+    struct pollfd either[] = {{.fd = news, .events = POLLIN}, {.fd = bound, .events = POLLIN}};
     const char *clause;
 
     while ((clause = missing(queries)) != NULL) {
@@ -258,8 +259,9 @@ static const char *find(const char *command)
 
     for (const char *place = getenv("PATH"); place != NULL && *place != '\0';) {
         int length = (int)strcspn(place, ":");
-        if (*place == '/' && snprintf(path, PATH_MAX, "%.*s/%s", length, place, command) < PATH_MAX &&
-            stat(path, &status) == 0 && !S_ISDIR(status.st_mode) && access(path, X_OK) == 0)
+        int written = snprintf(path, sizeof path, "%.*s/%s", length, place, command);
+        if (*place == '/' && written < PATH_MAX && stat(path, &status) == 0 &&
+            !S_ISDIR(status.st_mode) && access(path, X_OK) == 0)
             return path;
         place += length + (place[length] == ':');
     }
