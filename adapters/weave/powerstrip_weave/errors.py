@@ -43,6 +43,7 @@ class AddressInUse(NetworkError):
         """
         super().__init__(f"the address {address.ip} is in use on the network by {holder}")
         self.address = address
+        self.holder = holder
 
 
 class NotRunning(NetworkError):

@@ -13,8 +13,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from .errors import AddressInUse, NetworkError, NotRunning
-from .interfaces import INetwork, NetworkHealth, Peer, RunningContainer
+from powerstrip_weave.errors import AddressInUse, NetworkError, NotRunning
+from powerstrip_weave.interfaces import INetwork, NetworkHealth, Peer, RunningContainer
 
 __all__ = ["FakeNetwork", "FakeWire"]
 

@@ -15,6 +15,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -75,6 +76,7 @@ class WeaveNetwork:
         self._timeout_seconds = timeout_seconds
         self._known: set[str] = set()
         """The containers that this was told of."""
+        self._attaching: set[str] = set()
         self._exposed: set[IPv4Interface] = set()
 
     async def start(self) -> None:
@@ -95,25 +97,19 @@ class WeaveNetwork:
         Attach a container by ``weave attach``, once Weave Net has said that it is well.
 
         While its router is stopped, ``weave attach`` exits with 0 and the address works nowhere.
-        What a container has already, ``weave attach`` leaves as it is.
         """
         self._known.add(container.id)
-        await self._weave("status")
+        self._attaching.add(container.id)
         try:
-            await self._weave("attach", *map(str, addresses), container.id)
-        except NetworkError as error:
-            await self._take_back(container.id, addresses)
-            if not Path(f"/proc/{container.pid}").exists():
-                raise NotRunning(str(error)) from None
-            raise
+            await self._attach(container, addresses)
+        finally:
+            self._attaching.discard(container.id)
 
     async def detach(self, container_id: str) -> None:
         """
         Detach a container. Of one that has ended Weave Net removes all by itself.
         """
-        addresses = _addresses(await self._ps(container_id))
-        if addresses:
-            await self._weave("detach", *sorted(map(str, addresses)), container_id)
+        await self._change("detach", await self._addresses_of(container_id), container_id)
         self._known.discard(container_id)
 
     async def attachments(self) -> Mapping[str, tuple[IPv4Interface, ...]]:
@@ -131,7 +127,7 @@ class WeaveNetwork:
         """
         Detach the containers that this has attached but for these.
         """
-        for container_id in set(self._known) - container_ids:
+        for container_id in self._known - container_ids - self._attaching:
             await self.detach(container_id)
         self._known |= container_ids
 
@@ -174,21 +170,49 @@ class WeaveNetwork:
         for address in sorted(self._exposed):
             await self.hide(address)
 
+    async def _attach(
+        self, container: RunningContainer, addresses: tuple[IPv4Interface, ...]
+    ) -> None:
+        # Two questions at a time, since a client waits.
+        has = Deferred.fromCoroutine(self._addresses_of(container.id))
+        healthy = Deferred.fromCoroutine(self._weave("status"))
+        try:
+            answers = await gatherResults([has, healthy], consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+        before: set[IPv4Interface] = answers[0]
+        wanted = set(addresses)
+        try:
+            await self._change("detach", before - wanted, container.id)
+            await self._change("attach", wanted - before, container.id)
+        except NetworkError as error:
+            await self._take_back(container.id, wanted)
+            if not Path(f"/proc/{container.pid}").exists():
+                raise NotRunning(str(error)) from None
+            raise
+
+    async def _take_back(self, container_id: str, addresses: Set[IPv4Interface]) -> None:
+        """
+        Let a container have none of the addresses where it can't have all.
+        """
+        try:
+            await self._change("detach", addresses, container_id)
+        except NetworkError as error:
+            _log.info("after a failed attach: {error}", error=error)
+
+    async def _change(self, verb: str, addresses: Set[IPv4Interface], container_id: str) -> None:
+        if addresses:
+            await self._weave(verb, *map(str, sorted(addresses)), container_id)
+
+    async def _addresses_of(self, container_id: str) -> set[IPv4Interface]:
+        return {address for line in await self._ps(container_id) for address in line.addresses}
+
     async def _ps(self, *container_ids: str) -> list[_Line]:
         output = await self._weave("ps", *container_ids)
         return [
             _Line(holder, tuple(_interfaces(rest)))
             for holder, _mac, *rest in map(str.split, output.splitlines())
         ]
-
-    async def _take_back(self, container_id: str, addresses: Iterable[IPv4Interface]) -> None:
-        """
-        Let a container have none of the addresses where it can't have all.
-        """
-        try:
-            await self._weave("detach", *map(str, addresses), container_id)
-        except NetworkError as error:
-            _log.info("after a failed attach: {error}", error=error)
 
     async def _weave(self, verb: str, *arguments: str) -> str:
         """
@@ -227,10 +251,6 @@ def _error(verb: str, said: str) -> NetworkError:
     else:
         holder = f"container {held['container'][:12]}" if held["container"] else "Weave Net"
     return AddressInUse(IPv4Interface(held["address"]), holder)
-
-
-def _addresses(lines: Iterable[_Line]) -> set[IPv4Interface]:
-    return {address for line in lines for address in line.addresses}
 
 
 def _interfaces(words: Iterable[str]) -> Iterator[IPv4Interface]:
