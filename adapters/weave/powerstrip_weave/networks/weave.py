@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -174,13 +175,14 @@ class WeaveNetwork:
         self, container: RunningContainer, addresses: tuple[IPv4Interface, ...]
     ) -> None:
         # Two questions at a time, since a client waits.
-        has = Deferred.fromCoroutine(self._addresses_of(container.id))
-        healthy = Deferred.fromCoroutine(self._weave("status"))
+        questions: list[Deferred[Any]] = [
+            Deferred.fromCoroutine(self._addresses_of(container.id)),
+            Deferred.fromCoroutine(self._weave("status")),
+        ]
         try:
-            answers = await gatherResults([has, healthy], consumeErrors=True)
+            before, _ = await gatherResults(questions, consumeErrors=True)
         except FirstError as error:
             error.subFailure.raiseException()
-        before: set[IPv4Interface] = answers[0]
         wanted = set(addresses)
         try:
             await self._change("detach", before - wanted, container.id)

