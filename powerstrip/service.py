@@ -1,5 +1,7 @@
 """
-The service that ``twistd powerstrip`` starts: its options, where it listens, and how it stops.
+The service that ``twistd powerstrip`` starts: the proxy, or several processes that are one each.
+
+I/O: reads the configuration; listens, and stops in good order.
 """
 
 from __future__ import annotations
@@ -7,27 +9,15 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-import re
 import resource
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
-from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.python.usage import Options as BaseOptions
-from twisted.python.usage import UsageError
 
 from powerstrip.core.addresses import (
     Address,
@@ -36,86 +26,28 @@ from powerstrip.core.addresses import (
     UnixAddress,
     parse_address,
 )
+from powerstrip.ending import stop_at_sigterm
 from powerstrip.errors import ConfigError
-from powerstrip.net.bridge import BridgeFactory
+from powerstrip.listening import Listening, SocketAccess
 from powerstrip.net.config_file import ConfigFile
 from powerstrip.net.downstream import DownstreamFactory, Proxy
-from powerstrip.net.endpoints import engine_endpoint, listening_endpoint, remove_stale_socket
+from powerstrip.net.endpoints import engine_endpoint
 from powerstrip.net.exchange_log import ExchangeLog
 from powerstrip.net.hooks import HookClient
 from powerstrip.net.line_writer import logs_to_standard_output, standard_output_writer
 from powerstrip.net.reactor import Reactor
 from powerstrip.net.resource import ProxyResource
 from powerstrip.net.upstream import Engine
+from powerstrip.options import Options
+from powerstrip.supervisor import Supervisor, WorkerCommand
 
-DEFAULT_CONFIG = "/etc/powerstrip/adapters.yml"
+__all__ = ["Options", "makeService"]
+
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 DEFAULT_LISTEN = "tcp://127.0.0.1:2375"
 
 CLOSE_SECONDS = 1.0
 """How long the connections to adapters may take to close, when all else has ended."""
-
-_log = Logger(namespace="powerstrip")
-
-
-class Options(BaseOptions):
-    """
-    What ``twistd powerstrip`` takes.
-    """
-
-    synopsis = "[options]"
-    longdesc = (
-        "A proxy in front of the Docker Engine that calls adapters before and after requests."
-    )
-
-    optParameters: ClassVar = [
-        ["config", "c", DEFAULT_CONFIG, "The adapters, and the requests that they see."],
-        [
-            "docker",
-            None,
-            None,
-            "The engine: unix:///PATH, tcp://HOST:PORT or a Twisted endpoint, if not DOCKER_HOST.",
-        ],
-        ["socket-mode", None, "0660", "The permissions of UNIX sockets, in octal."],
-        ["socket-group", None, None, "The group of UNIX sockets, if not that of the engine's."],
-        ["grace", None, "10", "Seconds that running exchanges have to end after SIGTERM."],
-    ]
-    optFlags: ClassVar = [["trace", None, "Log heads, and what each hook changed."]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self["listen"] = []
-        # ``--help`` would show the breaks between the lines of the docstring, and their indent.
-        self.docs["listen"] = " ".join(self.docs["listen"].split())
-
-    def opt_listen(self, address: str) -> None:
-        """
-        Where clients come in: unix:///PATH, tcp://HOST:PORT, or a Twisted server endpoint such as
-        systemd:domain=UNIX:index=0. May be given several times. [default: tcp://127.0.0.1:2375]
-        """
-        self["listen"].append(address)
-
-    def postOptions(self) -> None:
-        """
-        Check what is not checked elsewhere.
-        """
-        if not re.fullmatch(r"[0-7]{1,4}", self["socket-mode"]):
-            raise UsageError("--socket-mode takes an octal number such as 0660")
-        self["socket-mode"] = int(self["socket-mode"], 8)
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", self["grace"]):
-            raise UsageError("--grace takes a number of seconds")
-        self["grace"] = float(self["grace"])
-
-
-@frozen
-class SocketAccess:
-    """
-    Who may connect to the UNIX sockets that clients come in by.
-    """
-
-    mode: int
-    group: int | None
-    """A group's number, or None for that of the process."""
 
 
 def makeService(options: Options) -> Service:
@@ -131,9 +63,14 @@ def makeService(options: Options) -> Service:
     try:
         return make_service(options, os.environ, cast(Reactor, reactor), _line_writer(options))
     except ConfigError as error:
-        raise SystemExit(
-            "\n".join(f"powerstrip: {problem}" for problem in error.problems)
-        ) from None
+        raise SystemExit(sentences(error)) from None
+
+
+def sentences(error: ConfigError) -> str:
+    """
+    What is wrong, a line for each mistake.
+    """
+    return "\n".join(f"powerstrip: {problem}" for problem in error.problems)
 
 
 def _line_writer(options: Options) -> Callable[[str], None] | None:
@@ -151,38 +88,66 @@ def _raise_descriptor_limit() -> None:
 
 
 def make_service(
-    options: Mapping[str, Any],
+    options: Options,
     environment: Mapping[str, str],
     reactor: Reactor,
     write_line: Callable[[str], None] | None = None,
 ) -> Service:
     """
-    Make the service, with what it stands on.
+    Make the service.
 
     Args:
-        write_line: Takes the lines of exchanges, if not Twisted's log.
+        write_line: Takes the lines of exchanges, where the log is the standard output.
 
     Raises:
         ConfigError: when the configuration or an option is wrong.
     """
-    config_file = ConfigFile(options["config"])
-    engine_address, certificates = _engine(options["docker"], environment)
+    engine, certificates = _engine(options["docker"], environment)
     listen = [parse_address(text, "--listen") for text in options["listen"] or [DEFAULT_LISTEN]]
     for address in listen:
-        if _is_same_place(address, engine_address):
+        if _is_same_place(address, engine):
             raise ConfigError([f"--listen {address}: this is where the engine is"])
+        if options["workers"] > 1 and not _can_be_shared(address):
+            raise ConfigError([f"--listen {address}: {_NOT_SHARED}"])
+    access = SocketAccess(options["socket-mode"], _group(options["socket-group"], engine))
+    listening = Listening(reactor, listen, access)
+    # Several workers make one each. This one finds the mistakes, before anything is started.
+    service = make_proxy_service(options, environment, reactor, listening, write_line)
+    if options["workers"] == 1:
+        return service
+    if certificates is not None:  # the working directory may change: ``twistd --rundir``
+        environment = {**environment, "DOCKER_CERT_PATH": str(certificates.absolute())}
+    command = WorkerCommand.of(
+        options.for_worker(), environment, reactor, logs_to_output=write_line is not None
+    )
+    return Supervisor(reactor, listening, command, options["workers"], options["grace"])
+
+
+def make_proxy_service(
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+    reactor: Reactor,
+    listening: Listening,
+    write_line: Callable[[str], None] | None = None,
+) -> ProxyService:
+    """
+    Make what serves, with what it stands on.
+
+    Raises:
+        ConfigError: when the configuration, or what names the engine, is wrong.
+    """
+    config_file = ConfigFile(options["config"])
+    address, certificates = _engine(options["docker"], environment)
+    endpoint = engine_endpoint(reactor, address, certificates)
     hook_client = HookClient(reactor)
     proxy = Proxy(
-        engine=Engine(
-            engine_endpoint(reactor, engine_address, certificates), str(engine_address), reactor
-        ),
+        engine=Engine(endpoint, str(address), reactor),
         read_config=lambda: config_file.config,
         resource=ProxyResource(hook_client, reactor),
         log=ExchangeLog(reactor, traces=bool(options["trace"]), write_line=write_line),
         reactor=reactor,
     )
-    access = SocketAccess(options["socket-mode"], _group(options["socket-group"], engine_address))
-    return ProxyService(proxy, hook_client, listen, access, options["grace"])
+    return ProxyService(proxy, hook_client, listening, options["grace"])
 
 
 def _engine(option: str | None, environment: Mapping[str, str]) -> tuple[Address, Path | None]:
@@ -206,6 +171,17 @@ def _is_same_place(listen: Address, engine: Address) -> bool:
     return listen == engine
 
 
+_NOT_SHARED = (
+    "workers can't share what this makes; write unix:///PATH, tcp://HOST:PORT or systemd:..., "
+    "or do without --workers"
+)
+
+
+def _can_be_shared(address: Address) -> bool:
+    # A socket alone would be the clear text of an endpoint that speaks TLS.
+    return not isinstance(address, EndpointDescription) or address.text.startswith("systemd:")
+
+
 def _group(name: str | None, engine_address: Address) -> int | None:
     if name is None:
         if isinstance(engine_address, UnixAddress) and os.path.exists(engine_address.path):
@@ -217,55 +193,35 @@ def _group(name: str | None, engine_address: Address) -> int | None:
         raise ConfigError([f"--socket-group {name}: there is no such group"]) from None
 
 
-class _ListenError(SystemExit, Exception):
-    """
-    Ends the process with a sentence, and none but that.
-
-    It is an `Exception` too, since of a daemon that begins twistd sees nothing else, and would wait
-    for ever (``UnixApplicationRunner.postApplication``).
-    """
-
-
 class ProxyService(Service):
     """
     Listens, and stops in good order.
     """
 
     def __init__(
-        self,
-        proxy: Proxy,
-        hook_client: HookClient,
-        listen: list[Address],
-        access: SocketAccess,
-        grace_seconds: float,
+        self, proxy: Proxy, hook_client: HookClient, listening: Listening, grace_seconds: float
     ) -> None:
         self._proxy = proxy
         self._hook_client = hook_client
-        self._listen = listen
-        self._access = access
+        self.listening = listening
         self._grace_seconds = grace_seconds
-        self._ports: list[IListeningPort] = []
-        self._problem: str | None = None
-        """Why one of the addresses can't be listened on."""
 
     def privilegedStartService(self) -> None:
         """
         Listen, with the rights that the process was started with.
         """
         super().privilegedStartService()
-        for address in self._listen:
-            self._listen_on(address)
+        self.listening.open(DownstreamFactory(self._proxy))
 
     def startService(self) -> None:
         """
         Begin.
         """
         super().startService()
-        self._proxy.reactor.callWhenRunning(self._take_sigterm)
+        self._proxy.reactor.callWhenRunning(stop_at_sigterm, self._proxy.reactor)
 
     async def _stop(self) -> None:
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self.listening.close()
         reactor = self._proxy.reactor
         await self._proxy.connections.drain(reactor, self._grace_seconds)
         closed = Deferred.fromCoroutine(self._hook_client.close())
@@ -278,52 +234,3 @@ class ProxyService(Service):
         """
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
-
-    def _listen_on(self, address: Address) -> None:
-        reactor = self._proxy.reactor
-        factory: Factory = DownstreamFactory(self._proxy)
-        if isinstance(address, EndpointDescription):
-            factory = BridgeFactory(factory, reactor)
-        try:
-            if isinstance(address, UnixAddress):
-                remove_stale_socket(address.path)
-            listening = listening_endpoint(reactor, address).listen(factory)
-        except ConfigError as error:
-            raise _ListenError(f"powerstrip: {error}") from None
-        listening.addCallback(self._listens, address)
-        listening.addErrback(self._listens_not, address)
-        if self._problem is not None:
-            raise _ListenError(self._problem)  # not where the Deferred would catch it
-
-    def _listens(self, port: IListeningPort, address: Address) -> None:
-        self._ports.append(port)
-        if isinstance(address, UnixAddress):
-            if self._access.group is not None:
-                os.chown(address.path, -1, self._access.group)
-            os.chmod(address.path, self._access.mode)
-        elif isinstance(address, TcpAddress) and not address.is_loopback:
-            _log.warn(
-                "{address} is open to the network: who reaches it has the rights of root",
-                address=str(address),
-            )
-        _log.info("listening on {address}", address=str(address))
-
-    def _listens_not(self, failure: Failure, address: Address) -> None:
-        failure.trap(CannotListenError, OSError)
-        error = getattr(failure.value, "socketError", failure.value)
-        what = getattr(error, "strerror", None) or error
-        self._problem = f"powerstrip: --listen {address}: {what}"
-
-    def _take_sigterm(self) -> None:
-        # Twisted would end the process by the signal itself. This end is a regular one: status 0.
-        reactor = self._proxy.reactor
-
-        def end() -> None:
-            with contextlib.suppress(ReactorNotRunning):  # a second signal, while exchanges end
-                reactor.stop()
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            reactor.callFromThread(end)
-
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, stop)

@@ -157,7 +157,7 @@ async def test_it_listens_on_every_address(stage: Stage) -> None:
         *("--listen", "tcp://127.0.0.1:0"),
         *("--listen", "tcp:0:interface=127.0.0.1"),
     )
-    ports = [port.getHost().port for port in service._ports[2:]]
+    ports = [port.getHost().port for port in service.listening.ports[2:]]
     for address in [stage.socket, other, *(("127.0.0.1", port) for port in ports)]:
         assert await stage.serves(address)
 
@@ -172,7 +172,7 @@ async def test_it_listens_on_ipv6(stage: Stage) -> None:
         service = stage.start("--listen", "tcp://[::1]:0")
     except SystemExit:
         pytest.skip("needs an IPv6 loopback")
-    port = service._ports[0].getHost().port
+    port = service.listening.ports[0].getHost().port
     with socket.socket(socket.AF_INET6) as client:
         client.connect(("::1", port))
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from OpenSSL.crypto import FILETYPE_PEM
 from OpenSSL.crypto import Error as OpenSslError
 from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP4ServerEndpoint,
@@ -43,6 +44,7 @@ from twisted.internet.ssl import (
 from powerstrip.core.addresses import Address, TcpAddress, UnixAddress
 from powerstrip.errors import ConfigError
 from powerstrip.net.reactor import Reactor
+from powerstrip.net.shared_port import SharedEndpoint
 
 CONNECT_SECONDS = 10.0
 """How long a connection to the engine or to an adapter may take to be there."""
@@ -118,6 +120,8 @@ def listening_endpoint(reactor: Reactor, address: Address) -> IStreamServerEndpo
         made: IStreamServerEndpoint = serverFromString(reactor, address.text)
     except Exception as error:  # plugins of any kind parse these, and fail as they like
         raise ConfigError([f"--listen {address}: not a server endpoint: {error!r}"]) from error
+    if isinstance(made, AdoptedStreamServerEndpoint):  # systemd:
+        return SharedEndpoint(reactor, made.fileno)
     return made
 
 

@@ -20,14 +20,18 @@ class LineWriter:
     Writes lines.
     """
 
-    def __init__(self, descriptor: int, now_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, descriptor: int, now_seconds: Callable[[], float], system: str = "powerstrip#info"
+    ) -> None:
         """
         Args:
             descriptor: A file that waits when it is full, as standard output does.
             now_seconds: The time of day.
+            system: Who speaks, as the log shows it.
         """
         self._descriptor = descriptor
         self._now_seconds = now_seconds
+        self._system = system
         self._second = -1
         self._prefix = ""
         """What a line of the present second begins with."""
@@ -42,12 +46,22 @@ class LineWriter:
         second = int(self._now_seconds())
         if second != self._second:
             self._second = second
-            self._prefix = f"{formatTime(second)} [powerstrip#info] "
-        data = f"{self._prefix}{line}\n".encode("utf-8", "backslashreplace")
-        written = os.write(self._descriptor, data)
-        while written < len(data):  # a signal, in the middle of a write to a pipe
-            data = data[written:]
-            written = os.write(self._descriptor, data)
+            self._prefix = f"{formatTime(second)} [{self._system}] "
+        write_all(self._descriptor, f"{self._prefix}{line}\n")
+
+
+def write_all(descriptor: int, text: str) -> None:
+    """
+    Write text, at once if the file takes it so.
+
+    Raises:
+        OSError: when it can't be written.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    written = os.write(descriptor, data)
+    while written < len(data):  # a signal, in the middle of a write to a pipe
+        data = data[written:]
+        written = os.write(descriptor, data)
 
 
 def logs_to_standard_output(twistd_options: Mapping[str, Any]) -> bool:
