@@ -67,6 +67,7 @@ class FakeContainer:
         return {
             "Id": self.id,
             "Name": f"/{self.name}",
+            "Image": self.config.get("Image"),
             "State": {"Running": self.pid > 0, "Pid": self.pid, "StartedAt": self.started_at},
             "Config": config,
             "HostConfig": {"NetworkMode": "default", **self.config.get("HostConfig", {})},

@@ -113,8 +113,7 @@ class Attachments:
         """
         The containers that were stopped a short while ago, the last one last.
         """
-        oldest = self._clock.seconds() - REMEMBERED_SECONDS
-        self._stopped = {id_: it for id_, it in self._stopped.items() if it.at_seconds > oldest}
+        self._forget_stopped()
         return tuple(self._stopped.values())
 
     def seconds_since(self, stopped: Stopped) -> float:
@@ -251,6 +250,7 @@ class Attachments:
         )
         if not stops:
             return
+        self._forget_stopped()
         self._stopped[container.id] = Stopped(container, error, self._clock.seconds())
         try:
             await self._engine.kill(container.id)
@@ -279,6 +279,10 @@ class Attachments:
             if refusal.is_missing:
                 return None
             raise
+
+    def _forget_stopped(self) -> None:
+        oldest = self._clock.seconds() - REMEMBERED_SECONDS
+        self._stopped = {id_: it for id_, it in self._stopped.items() if it.at_seconds > oldest}
 
     def _stopped_as(self, reference: str) -> Stopped | None:
         """

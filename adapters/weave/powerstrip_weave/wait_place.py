@@ -68,7 +68,9 @@ class HostDirectory:
         Replace the file in one step: containers may be starting with the old one.
         """
         directory = self._path.parent
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not directory.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o755)  # for all users of containers, whatever the umask
         descriptor, new = tempfile.mkstemp(prefix=".new-", dir=directory)
         try:
             with open(descriptor, "wb") as file:
