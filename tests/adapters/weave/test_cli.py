@@ -28,7 +28,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.threads import deferToThread
-from twisted.web.resource import Resource
+from twisted.web.pages import notFound
 from twisted.web.server import Site
 
 from powerstrip.adapter.testing import FakeEngine
@@ -307,7 +307,7 @@ async def test_something_else_that_answers_is_not_taken_for_it(
     Where another program listens, that is said, and no traceback.
     """
     other = cast(IReactorUNIX, reactor).listenUNIX(
-        f"{short_tmp}/other.sock", cast(Any, Site(Resource()))
+        f"{short_tmp}/other.sock", cast(Any, Site(notFound()))
     )
     try:
         outcome = await adapter.do("status", at=f"unix://{short_tmp}/other.sock")
