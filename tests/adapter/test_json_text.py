@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from powerstrip.adapter.json_text import Json, Number, TooDeep, dump, load
@@ -40,6 +40,7 @@ def test_members_stay_in_their_order() -> None:
     assert text == dump(load(text))
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_was_written_is_read_again(value: Json) -> None:
     """
@@ -48,6 +49,7 @@ def test_what_was_written_is_read_again(value: Json) -> None:
     assert value == load(dump(value))
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_was_written_means_the_same_to_others(value: Json) -> None:
     """
@@ -56,6 +58,7 @@ def test_what_was_written_means_the_same_to_others(value: Json) -> None:
     assert value == json.loads(dump(value), parse_int=Number, parse_float=Number)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_json_is_written_in_ascii(value: Json) -> None:
     """

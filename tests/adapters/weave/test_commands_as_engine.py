@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
@@ -28,7 +29,7 @@ from demo.engine import PrivateEngine, why_not
 
 pytestmark = pytest.mark.engine
 
-ENGINES = Path("/tmp/powerstrip-commands")
+ENGINES = Path("/tmp/powerstrip-tests")
 ADDRESS = "WEAVE_CIDR=10.255.0.51/8"
 ABSENT = object()
 SHELL = ["/bin/sh", "-c"]
@@ -66,7 +67,8 @@ def engine() -> Iterator[PrivateEngine]:
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    with PrivateEngine(ENGINES, f"commands-{os.getpid()}") as engine:
+    dockerd = shlex.split(os.environ.get("POWERSTRIP_TEST_DOCKERD", "dockerd"))
+    with PrivateEngine(ENGINES, f"commands-{os.getpid()}", dockerd=dockerd) as engine:
         engine.import_busybox()
         yield engine
 
