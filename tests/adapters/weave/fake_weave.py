@@ -126,8 +126,7 @@ def detach(*arguments: str) -> None:
         run("ip", "address", "delete", str(address), "dev", "ethwe", within=pid)
     if had and set(had) <= set(addresses):
         run("ip", "link", "delete", "ethwe", within=pid)
-    owned = owners()
-    write_owners({k: v for k, v in owned.items() if k not in {str(a.ip) for a in addresses}})
+    release(addresses)
     show(addresses)
 
 
@@ -152,6 +151,7 @@ def hide(*arguments: str) -> None:
     addresses, _ = split(arguments)
     for address in set(addresses) & set(addresses_of(None, BRIDGE)):
         run("ip", "address", "delete", str(address), "dev", BRIDGE)
+    release(addresses)
     show(addresses)
 
 
@@ -175,6 +175,14 @@ def claim(owner: str, addresses: list[IPv4Interface]) -> None:
             fail(f"address {address.ip} is already owned by {holder}")
         owned[str(address.ip)] = owner
     write_owners(owned)
+
+
+def release(addresses: list[IPv4Interface]) -> None:
+    """
+    Let others have the addresses.
+    """
+    released = {str(address.ip) for address in addresses}
+    write_owners({ip: owner for ip, owner in owners().items() if ip not in released})
 
 
 def connect(pid: int) -> None:

@@ -30,9 +30,12 @@ How long one ``weave`` may take. Each starts a container of its own (weaveexec),
 second on an idle machine and ten on a busy one.
 """
 
+HOST = "weave:expose"
+"""What Weave Net calls the host among the containers."""
+
 _HELD = re.compile(
     r"address (?P<address>[0-9.]+) (?:"
-    r"is owned by other peer (?P<peer>.+)|is already owned by (?P<container>\S+)|already in use)"
+    r"is owned by other peer (?P<peer>.+)|is already owned by (?P<owner>\S+)|already in use)"
 )
 """Weave Net's allocator refuses an address (its ipam/claim.go)."""
 
@@ -46,7 +49,7 @@ class _Line:
     """
 
     holder: str
-    """An id as it was asked for, one of 12 digits where none was, or ``weave:expose``."""
+    """An id as it was asked for, one of 12 digits where none was, or `HOST`."""
 
     addresses: tuple[IPv4Interface, ...]
 
@@ -250,8 +253,10 @@ def _error(verb: str, said: str) -> NetworkError:
         return NetworkError(f"weave {verb}: {said}")
     if held["peer"]:
         holder = f"Weave Net's peer {held['peer']}"
+    elif held["owner"] == HOST:
+        holder = "this host"
     else:
-        holder = f"container {held['container'][:12]}" if held["container"] else "Weave Net"
+        holder = f"container {held['owner'][:12]}" if held["owner"] else "Weave Net"
     return AddressInUse(IPv4Interface(held["address"]), holder)
 
 

@@ -15,14 +15,15 @@ from typing import cast
 import pytest
 import pytest_twisted
 from powerstrip_weave.errors import AddressInUse, NetworkError, NotRunning
-from powerstrip_weave.interfaces import INetwork, Peer
+from powerstrip_weave.interfaces import Peer
 from powerstrip_weave.networks.command import CommandReactor
 from powerstrip_weave.networks.weave import WeaveNetwork
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
-from zope.interface.verify import verifyObject
 
-from tests.adapters.weave.networks.weave_host import WeaveHost
+from tests.adapters.weave.networks.contract import NetworkContract
+from tests.adapters.weave.networks.weave_host import PEER, WeaveHost
 
 A = IPv4Interface("10.2.1.1/24")
 B = IPv4Interface("10.2.2.1/24")
@@ -51,11 +52,10 @@ def log() -> Iterator[list[LogEvent]]:
     globalLogPublisher.removeObserver(events.append)
 
 
-def test_it_is_a_network(host: WeaveHost) -> None:
+class TestWeaveNetwork(NetworkContract):
     """
-    It has what a network has.
+    The contract.
     """
-    assert verifyObject(INetwork, host.network())
 
 
 @pytest_twisted.ensureDeferred
@@ -63,14 +63,44 @@ async def test_a_container_has_all_its_addresses(host: WeaveHost) -> None:
     """
     All addresses are on the one interface, and the network is asked how it is before.
     """
-    network, container = host.network(), host.container()
+    network, container = host.network, host.run()
 
     await network.attach(container, (A, B))
 
-    assert host.addresses(container) == [A, B]
+    assert host.addresses(container) == {A, B}
     assert host.asked()[-1] == "attach"
     assert set(host.asked()) == {"ps", "status", "attach"}
     assert {container.id: (A, B)} == await network.attachments()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_container_has_no_other_address(host: WeaveHost) -> None:
+    """
+    What a container was attached to by hand goes; what it keeps is not touched.
+    """
+    network, container = host.network, host.run()
+    await host.new_network().attach(container, (A, B))
+
+    await network.attach(container, (A,))
+
+    assert host.addresses(container) == {A}
+    assert host.asked()[-1] == "detach"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_being_attached_is_kept(host: WeaveHost) -> None:
+    """
+    A container that is not yet among those to keep stays, since it is being attached.
+    """
+    host.say("hang-attach", "0.5")
+    network, container = host.network, host.run()
+    attaching = Deferred.fromCoroutine(network.attach(container, (A,)))
+
+    await network.keep_only(frozenset())
+    assert not attaching.called
+    await attaching
+
+    assert await network.attachments() == {container.id: (A,)}
 
 
 @pytest_twisted.ensureDeferred
@@ -78,15 +108,14 @@ async def test_a_restarted_container_is_attached_anew(host: WeaveHost) -> None:
     """
     A container that has been restarted has lost its address, and has it back by a second attach.
     """
-    network, container = host.network(), host.container()
+    network, container = host.network, host.run()
     await network.attach(container, (A,))
-    host.end(container)
-    again = host.container(container.id)
+    again = host.restart(container)
     assert await network.attachments() == {}
 
     await network.attach(again, (A,))
 
-    assert host.addresses(again) == [A]
+    assert host.addresses(again) == {A}
 
 
 @pytest_twisted.ensureDeferred
@@ -104,13 +133,13 @@ async def test_no_address_is_given_where_it_would_not_work(
     Where Weave Net is stopped, or was never launched, attaching fails with its own sentence.
     """
     host.say("router", router)
-    network, container = host.network(), host.container()
+    network, container = host.network, host.run()
 
     with pytest.raises(NetworkError) as caught:
         await network.attach(container, (A,))
 
     assert sentence == str(caught.value)
-    assert host.addresses(container) == []
+    assert host.addresses(container) == set()
     assert "attach" not in host.asked()
     with pytest.raises(NetworkError, match="weave container is not"):
         await network.start()
@@ -121,15 +150,15 @@ async def test_an_address_of_another_peer_is_refused(host: WeaveHost) -> None:
     """
     An address that another node holds is refused by name, and none of the others is given.
     """
-    host.say("held", "10.2.2.1 7a:0c:76:06:37:d8 (node2)\n")
-    container = host.container()
+    host.use_elsewhere(B)
+    container = host.run()
 
     with pytest.raises(AddressInUse) as caught:
-        await host.network().attach(container, (A, B))
+        await host.new_network().attach(container, (A, B))
 
-    holder = "Weave Net's peer 7a:0c:76:06:37:d8 (node2)"
+    holder = f"Weave Net's peer {PEER}"
     assert f"the address 10.2.2.1 is in use on the network by {holder}" == str(caught.value)
-    assert host.addresses(container) == []
+    assert host.addresses(container) == set()
 
 
 @pytest_twisted.ensureDeferred
@@ -137,7 +166,7 @@ async def test_an_address_of_another_container_is_refused(host: WeaveHost) -> No
     """
     An address that another container of this host has is refused, and stays with that one.
     """
-    network, first, second = host.network(), host.container(), host.container()
+    network, first, second = host.network, host.run(), host.run()
     await network.attach(first, (A,))
 
     with pytest.raises(AddressInUse) as caught:
@@ -145,7 +174,7 @@ async def test_an_address_of_another_container_is_refused(host: WeaveHost) -> No
 
     sentence = f"the address 10.2.1.1 is in use on the network by container {first.id[:12]}"
     assert sentence == str(caught.value)
-    assert (host.addresses(first), host.addresses(second)) == ([A], [])
+    assert (host.addresses(first), host.addresses(second)) == ({A}, set())
 
 
 @pytest_twisted.ensureDeferred
@@ -153,11 +182,11 @@ async def test_a_container_that_has_ended_is_not_running(host: WeaveHost) -> Non
     """
     Attaching a container that has ended says so.
     """
-    container = host.container()
+    container = host.run()
     host.end(container)
 
     with pytest.raises(NotRunning) as caught:
-        await host.network().attach(container, (A,))
+        await host.new_network().attach(container, (A,))
 
     assert f"weave attach: container {container.id} not running" == str(caught.value)
 
@@ -168,11 +197,11 @@ async def test_a_warning_is_no_failure(host: WeaveHost, log: list[LogEvent]) -> 
     What Weave Net says while it does what it is asked goes to the log.
     """
     host.say("routes", "10.2.0.0/16\n")
-    container = host.container()
+    container = host.run()
 
-    await host.network().attach(container, (A,))
+    await host.new_network().attach(container, (A,))
 
-    assert host.addresses(container) == [A]
+    assert host.addresses(container) == {A}
     said = "weave attach: Address 10.2.1.1 overlaps with existing route 10.2.0.0/16 on host."
     assert [said] == [formatEvent(event) for event in log]
 
@@ -187,7 +216,7 @@ async def test_a_command_that_hangs_is_killed_with_its_children(host: WeaveHost)
     begin = time.monotonic()
 
     with pytest.raises(NetworkError) as caught:
-        await host.network(timeout_seconds=2).attach(host.container(), (A,))
+        await host.new_network(timeout_seconds=2).attach(host.run(), (A,))
 
     assert str(caught.value) == "weave attach did not end within 2 s"
     assert time.monotonic() - begin < 10
@@ -218,14 +247,14 @@ async def test_detaching_takes_all_addresses(host: WeaveHost) -> None:
     """
     A detached container has no address, whoever attached it; a second detaching does nothing.
     """
-    container = host.container()
-    await host.network().attach(container, (A, B))
-    network = host.network()
+    container = host.run()
+    await host.new_network().attach(container, (A, B))
+    network = host.network
 
     await network.detach(container.id)
     await network.detach(container.id)
 
-    assert host.addresses(container) == []
+    assert host.addresses(container) == set()
     assert host.asked()[3:] == ["ps", "detach", "ps"]
 
 
@@ -234,9 +263,9 @@ async def test_what_was_attached_by_hand_stays(host: WeaveHost) -> None:
     """
     Keeping only some containers detaches others of ours, and none that somebody else attached.
     """
-    network, by_hand = host.network(), host.container()
-    await host.network().attach(by_hand, (IPv4Interface("10.2.3.1/24"),))
-    kept, gone = host.container(), host.container()
+    network, by_hand = host.network, host.run()
+    await host.new_network().attach(by_hand, (IPv4Interface("10.2.3.1/24"),))
+    kept, gone = host.run(), host.run()
     await network.attach(kept, (A,))
     await network.attach(gone, (B,))
 
@@ -251,9 +280,9 @@ async def test_containers_are_known_by_being_kept(host: WeaveHost) -> None:
     """
     A restarted adapter knows the containers again that it is told to keep.
     """
-    container = host.container()
-    await host.network().attach(container, (A,))
-    network = host.network()
+    container = host.run()
+    await host.new_network().attach(container, (A,))
+    network = host.network
 
     await network.keep_only({container.id})
 
@@ -273,7 +302,7 @@ async def test_health_tells_of_each_peer(host: WeaveHost) -> None:
         "-> 192.0.2.9:6783     connecting  \n",
     )
 
-    health = await host.network().health()
+    health = await host.network.health()
 
     assert health.driver == "weave"
     assert (
@@ -294,7 +323,7 @@ async def test_health_tells_what_weave_net_says_against_it(host: WeaveHost) -> N
     """
     host.say("router", "stopped")
 
-    health = await host.network().health()
+    health = await host.network.health()
 
     assert health.peers == ()
     assert health.problems == ("weave status: weave container is not running.",)
@@ -305,16 +334,16 @@ async def test_the_host_has_an_address_and_gives_it_back(host: WeaveHost) -> Non
     """
     The host is exposed with an address, which is refused where it is held, and hidden again.
     """
-    host.say("held", f"{B.ip} 7a:0c:76:06:37:d8 (node2)\n")
-    network = host.network()
+    host.use_elsewhere(B)
+    network = host.network
 
     await network.expose(A)
-    assert host.addresses() == [A]
+    assert host.own_addresses() == {A}
     with pytest.raises(AddressInUse):
         await network.expose(B)
     await network.hide(A)
 
-    assert host.addresses() == []
+    assert host.own_addresses() == set()
 
 
 @pytest_twisted.ensureDeferred
@@ -322,11 +351,11 @@ async def test_a_reset_takes_back_what_was_given(host: WeaveHost) -> None:
     """
     After a reset neither host nor container has an address from here; Weave Net is not asked more.
     """
-    network, container = host.network(), host.container()
+    network, container = host.network, host.run()
     await network.attach(container, (A,))
     await network.expose(B)
 
     await network.reset()
 
-    assert (host.addresses(), host.addresses(container)) == ([], [])
+    assert (host.own_addresses(), host.addresses(container)) == (set(), set())
     assert {"status", "attach", "expose", "ps", "detach", "hide"} == set(host.asked())
