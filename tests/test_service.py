@@ -9,103 +9,26 @@ import resource
 import signal
 import socket
 import stat
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 import pytest_twisted
-from twisted.application.service import IServiceMaker, Service
-from twisted.internet.defer import Deferred
+from twisted.application.service import IServiceMaker
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
 from powerstrip import service as service_module
 from powerstrip.errors import ConfigError
 from powerstrip.net import hooks
-from powerstrip.net.reactor import Reactor
-from powerstrip.service import Options, ProxyService, make_service, makeService
+from powerstrip.service import Options, makeService
 from tests.net.adapters import AdapterSite, KleinAdapter
 from tests.net.certificates import Authority
-from tests.net.harness import OK, PING, close_spare_pipes, descriptors, until
-from tests.net.peers import Listener, Peer, connect, reactor, settle
-
-NO_HOOKS = "endpoints: {}\nadapters: {}\n"
-
-
-class Stage:
-    """
-    An engine, a configuration file, and services between that engine and clients.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.config = directory / "adapters.yml"
-        self.config.write_text(NO_HOOKS)
-        self.engine_path = str(directory / "engine.sock")
-        self.engine = Listener(self.engine_path)
-        self.socket = str(directory / "p.sock")
-        self.clients: list[Peer] = []
-        self.services: list[Service] = []
-        self.events: list[LogEvent] = []
-
-    def make(self, *options: str, **environment: str) -> ProxyService:
-        """
-        Make a service, in an environment that names the engine.
-        """
-        parsed = Options()
-        parsed.parseOptions(["--config", str(self.config), *options])
-        environment = {"DOCKER_HOST": f"unix://{self.engine_path}", **environment}
-        return cast(ProxyService, make_service(parsed, environment, cast(Reactor, reactor)))
-
-    def start(self, *options: str, **environment: str) -> ProxyService:
-        """
-        Start a service, which listens on a UNIX socket if not told otherwise.
-        """
-        if "--listen" not in options:
-            options = ("--listen", f"unix://{self.socket}", *options)
-        service = self.make(*options, **environment)
-        self.services.append(service)
-        service.privilegedStartService()
-        service.startService()
-        return service
-
-    def connect(self, address: str | tuple[str, int] | None = None) -> Peer:
-        """
-        A client.
-        """
-        client = connect(address or self.socket)
-        self.clients.append(client)
-        return client
-
-    async def exchange(self, address: str | tuple[str, int] | None = None) -> tuple[Peer, Peer]:
-        """
-        A client that has sent a request, and the engine's end, on which it has arrived.
-        """
-        client = self.connect(address)
-        await client.send(PING)
-        engine = await self.engine.accept()
-        assert await engine.read_head() == PING
-        return client, engine
-
-    async def serves(self, address: str | tuple[str, int] | None = None) -> bool:
-        """
-        Whether a client gets an answer there.
-        """
-        client, engine = await self.exchange(address)
-        await engine.send(OK)
-        return await client.read_exactly(len(OK)) == OK
-
-    def log(self) -> list[str]:
-        """
-        What was logged.
-        """
-        return [str(formatEvent(event)) for event in self.events]
+from tests.net.harness import OK, PING, until
+from tests.net.peers import Listener, reactor, settle
+from tests.stage import NO_HOOKS, Process, Stage
 
 
 @pytest_twisted.async_yield_fixture
@@ -113,21 +36,9 @@ async def stage(short_tmp: Path) -> AsyncIterator[Stage]:
     """
     A place for services, which are stopped after the test. What they leave open fails it.
     """
-    usual = signal.getsignal(signal.SIGTERM)
-    close_spare_pipes()
-    before = descriptors()
     stage = Stage(short_tmp)
-    globalLogPublisher.addObserver(stage.events.append)
     yield stage
-    stage.engine.close()
-    for peer in [*stage.clients, *stage.engine.peers]:
-        peer.close()
-    for service in stage.services:
-        await service.stopService()
-    globalLogPublisher.removeObserver(stage.events.append)
-    close_spare_pipes()
-    await until(lambda: descriptors() <= before, "all is closed")
-    signal.signal(signal.SIGTERM, usual)
+    await stage.close()
 
 
 # How it is found
@@ -556,68 +467,6 @@ async def test_stopping_closes_the_connections_to_adapters(
 
 
 # As a process
-
-
-TWISTD = Path(sys.executable).parent / "twistd"
-
-
-class Process:
-    """
-    ``twistd powerstrip``, as users start it.
-    """
-
-    def __init__(self, stage: Stage, *options: str) -> None:
-        self.log = stage.directory / "log"
-        command = [str(TWISTD), "--nodaemon", "--pidfile=", "powerstrip"]
-        command += ["--config", str(stage.config), "--docker", f"unix://{stage.engine_path}"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, *options],
-                cwd=stage.directory,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def has_ended(self) -> bool:
-        """
-        Whether the process is over.
-        """
-        return self.process.poll() is not None
-
-    async def status(self) -> int:
-        """
-        The status with which it ends.
-        """
-        return int(await deferToThread(self.process.wait, 20))
-
-    async def listens(self, path: str) -> None:
-        """
-        Wait until it lets clients in.
-        """
-        limit: Deferred[Any] = deferToThread(_wait_for_socket, path, self.has_ended)
-        assert await limit, self.log.read_text()
-
-    def kill(self) -> None:
-        """
-        End it, whatever it does.
-        """
-        self.process.kill()
-        self.process.wait()
-
-
-def _wait_for_socket(path: str, is_over: Callable[[], bool]) -> bool:
-    import time
-
-    for _ in range(1000):
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(path) == 0:
-                return True
-        if is_over():
-            return False
-        time.sleep(0.02)
-    return False
 
 
 @pytest_twisted.ensureDeferred
