@@ -7,6 +7,7 @@ I/O: listens where it is told to.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,7 +16,6 @@ from typing import Any, cast
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HttpRequest
@@ -121,9 +121,12 @@ class AdapterService(Service):
         await self._listening.close()
         self._running.cancel()
         finishing = Deferred.fromCoroutine(self._finish())
-        try:
-            await finishing.addTimeout(self._grace_seconds, self._reactor)
-        except DeferredTimeoutError:
+        limit = self._reactor.callLater(self._grace_seconds, finishing.cancel)
+        with contextlib.suppress(CancelledError):
+            await finishing
+        if limit.active():
+            limit.cancel()
+        else:
             _log.warn("what takes longer than {grace:g} s is cut", grace=self._grace_seconds)
         await self._parts.stop()
 

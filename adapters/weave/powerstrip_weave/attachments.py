@@ -20,6 +20,7 @@ from attrs import frozen
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
+    DeferredList,
     DeferredLock,
     DeferredSemaphore,
     FirstError,
@@ -106,7 +107,7 @@ class Attachments:
         self._attached: dict[str, _Start] = {}
         self._stopped: dict[str, Stopped] = {}
         self._locks: dict[str, DeferredLock] = {}
-        self._work: set[Deferred[None]] = set()
+        self._work: list[Deferred[None]] = []
 
     @property
     def stopped(self) -> tuple[Stopped, ...]:
@@ -189,10 +190,10 @@ class Attachments:
 
     async def finish(self) -> None:
         """
-        Wait for what is being done.
+        Wait for what is being done. It is given up where this is cancelled.
         """
-        for work in set(self._work):
-            await work
+        # Those who wait for their turn are given up first: none of them begins then.
+        await DeferredList(self._work[::-1])
 
     def _see_to_soon(self, container_id: str, *, stops: bool) -> None:
         seeing = self._uncancelled(self._see_to(container_id, stops=stops))
@@ -326,13 +327,13 @@ class Attachments:
         work = Deferred.fromCoroutine(doing)
 
         def tell(outcome: Failure | None) -> None:
-            self._work.discard(work)
+            self._work.remove(work)
             if not waiting.called:
                 waiting.callback(outcome)  # where it is a Failure, this is an errback
             elif outcome is not None:
                 _log_failure(outcome)
 
-        self._work.add(work)
+        self._work.append(work)
         work.addBoth(tell)
         return waiting
 

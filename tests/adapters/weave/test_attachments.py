@@ -500,7 +500,7 @@ def test_nothing_is_kept_of_containers_that_are_gone(rig: Rig) -> None:
         rig.engine.remove(f"box-{number}")
     assert rig.adapter._attached == {}
     assert rig.adapter._locks == {}
-    assert rig.adapter._work == set()
+    assert rig.adapter._work == []
 
 
 # The adapter's own starts
@@ -620,6 +620,22 @@ def test_the_end_waits_for_what_is_being_done(rig: Rig) -> None:
     rig.network.attach_gate.callback(None)
     assert result_of(finishing) is None
     assert len(rig.network.attached) == 1
+
+
+def test_what_takes_too_long_at_the_end_is_given_up(rig: Rig) -> None:
+    """
+    With all that waits for it; the next adapter ends it.
+    """
+    rig.follow()
+    rig.network.attach_gate = Deferred()
+    rig.engine.run("one", CIDR)
+    hook = rig.ensure("one")
+    finishing = Deferred.fromCoroutine(rig.adapter.finish())
+    finishing.cancel()
+    assert result_of(finishing) is None
+    assert isinstance(result_of(hook), CancelledError)
+    assert rig.adapter._work == []
+    assert rig.adapter._locks == {}
 
 
 def test_the_end_waits_for_nothing_where_nothing_is_done(rig: Rig) -> None:
