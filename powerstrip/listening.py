@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import cast
 
 from attrs import frozen
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -96,7 +98,8 @@ class Listening:
             try:
                 await maybeDeferred(port.stopListening)
             except OSError as error:  # its file has gone, or is where this user may not remove it
-                what = {"socket": error.filename, "problem": error.strerror}
+                cast(Port, port).socket.close()
+                what = {"socket": os.fsdecode(error.filename), "problem": error.strerror}
                 _log.warn("can't remove {socket}: {problem}", **what)
 
     def _listen_on(self, address: Address | GivenSocket, factory: Factory) -> None:

@@ -186,9 +186,12 @@ class Worker(ProcessProtocol):
 
 def _how_it_ended(reason: Failure) -> str:
     ended = cast(ProcessDone | ProcessTerminated, reason.value)
-    if ended.signal is not None:
+    if ended.signal is None:
+        return f"ended with status {ended.exitCode}"
+    try:
         return f"was killed by {signal.Signals(ended.signal).name}"
-    return f"ended with status {ended.exitCode}"
+    except ValueError:  # one of those for real time, which have no names
+        return f"was killed by signal {ended.signal}"
 
 
 class Supervisor(Service):

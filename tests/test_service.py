@@ -297,6 +297,16 @@ def test_a_grace_is_a_number_of_seconds(grace: str) -> None:
     assert str(caught.value) == "--grace takes a number of seconds"
 
 
+@pytest.mark.parametrize("workers", ["two", "0", "-1", "1.5", "1000", "", "01"])
+def test_workers_are_a_number(workers: str) -> None:
+    """
+    Anything else is a mistake of usage.
+    """
+    with pytest.raises(UsageError) as caught:
+        Options().parseOptions(["--workers", workers])
+    assert str(caught.value) == "--workers takes a number from 1 to 999"
+
+
 def test_all_mistakes_of_the_configuration_are_told_at_once(stage: Stage) -> None:
     """
     Each on a line of its own, and the process ends.
@@ -422,6 +432,26 @@ async def test_stopping_lets_what_runs_end(stage: Stage) -> None:
     client.close()
     await stopped
     stage.services.remove(service)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_that_can_not_be_removed_stops_nothing(stage: Stage) -> None:
+    """
+    What runs ends all the same: somebody was faster, or this user may not remove it.
+    """
+    other = str(stage.directory / "other.sock")
+    service = stage.start("--listen", f"unix://{stage.socket}", "--listen", f"unix://{other}")
+    client, engine = await stage.exchange()
+    os.unlink(stage.socket)
+    stopped = service.stopService()
+    await until(lambda: not os.path.exists(other), "the other socket is gone")
+    await settle()
+    assert not stopped.called
+    await engine.send(OK)
+    assert await client.read_to_end() == OK
+    client.close()
+    await stopped
+    assert f"can't remove {stage.socket}: No such file or directory" in stage.log()
 
 
 @pytest_twisted.ensureDeferred

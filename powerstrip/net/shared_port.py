@@ -9,7 +9,7 @@ them from the file system at its end, under the feet of those who still listen
 (twisted/twisted#10261). It also takes all that wait in one go, up to a hundred clients, so that a
 burst of them ends up with the worker that woke first.
 
-How clients spread over workers: all wait for one queue, in the kernel, and take one client each time
+How clients spread over workers: all wait for one queue, in the kernel, and take a client each time
 they look, so that who has much to do looks less often, and nobody waits while anybody has time. All
 wake for each client, and all but one for nothing. The kernel wakes first who came to wait last
 (``add_wait_queue`` puts it at the head), and that one mostly wins, so a worker that was too late
@@ -28,7 +28,6 @@ Choices not taken:
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import cast
 
@@ -115,12 +114,18 @@ class SharedPort(FileDescriptor):
             return
         with client:  # the reactor keeps a duplicate
             client.setblocking(False)
-            factory = cast(ServerFactory, self._factory)
-            try:
-                self._reactor.adoptStreamConnection(client.fileno(), client.family, factory)
-            except OSError as error:
-                if error.errno != errno.ENOTCONN:  # as when the client has gone
-                    self._let_nobody_in(error)
+            self._let_in(client)
+
+    def _let_in(self, client: socket.socket) -> None:
+        try:
+            client.getpeername()
+        except OSError:
+            return  # it has gone already, and has no name that Twisted could ask for
+        factory = cast(ServerFactory, self._factory)
+        try:
+            self._reactor.adoptStreamConnection(client.fileno(), client.family, factory)
+        except OSError as error:
+            self._let_nobody_in(error)
 
     def _let_nobody_in(self, error: OSError) -> None:
         _log.error("no client can be let in for now: {problem}", problem=error.strerror)
