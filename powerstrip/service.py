@@ -11,7 +11,7 @@ import grp
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,11 +32,12 @@ from powerstrip.listening import Listening, SocketAccess
 from powerstrip.net.config_file import ConfigFile
 from powerstrip.net.downstream import DownstreamFactory, Proxy
 from powerstrip.net.endpoints import engine_endpoint
-from powerstrip.net.exchange_log import ExchangeLog
+from powerstrip.net.exchange_log import ExchangeLog, WriteLines
 from powerstrip.net.hooks import HookClient
 from powerstrip.net.line_writer import logs_to_standard_output, standard_output_writer
 from powerstrip.net.reactor import Reactor
 from powerstrip.net.resource import ProxyResource
+from powerstrip.net.turn import Turn, once_in
 from powerstrip.net.upstream import Engine
 from powerstrip.options import Options
 from powerstrip.supervisor import Supervisor, WorkerCommand
@@ -73,7 +74,7 @@ def sentences(error: ConfigError) -> str:
     return "\n".join(f"powerstrip: {problem}" for problem in error.problems)
 
 
-def _line_writer(options: Options) -> Callable[[str], None] | None:
+def _line_writer(options: Options) -> WriteLines | None:
     if options.parent is None or not logs_to_standard_output(options.parent):
         return None
     return standard_output_writer(time.time).write
@@ -91,13 +92,13 @@ def make_service(
     options: Options,
     environment: Mapping[str, str],
     reactor: Reactor,
-    write_line: Callable[[str], None] | None = None,
+    write_lines: WriteLines | None = None,
 ) -> Service:
     """
     Make the service.
 
     Args:
-        write_line: Takes the lines of exchanges, where the log is the standard output.
+        write_lines: Takes the lines of exchanges, where the log is the standard output.
 
     Raises:
         ConfigError: when the configuration or an option is wrong.
@@ -112,13 +113,13 @@ def make_service(
     access = SocketAccess(options["socket-mode"], _group(options["socket-group"], engine))
     listening = Listening(reactor, listen, access)
     # Several workers make one each. This one finds the mistakes, before anything is started.
-    service = make_proxy_service(options, environment, reactor, listening, write_line)
+    service = make_proxy_service(options, environment, reactor, listening, write_lines)
     if options["workers"] == 1:
         return service
     if certificates is not None:  # the working directory may change: ``twistd --rundir``
         environment = {**environment, "DOCKER_CERT_PATH": str(certificates.absolute())}
     command = WorkerCommand.of(
-        options.for_worker(), environment, reactor, logs_to_output=write_line is not None
+        options.for_worker(), environment, reactor, logs_to_output=write_lines is not None
     )
     return Supervisor(reactor, listening, command, options["workers"], options["grace"])
 
@@ -128,7 +129,7 @@ def make_proxy_service(
     environment: Mapping[str, str],
     reactor: Reactor,
     listening: Listening,
-    write_line: Callable[[str], None] | None = None,
+    write_lines: WriteLines | None = None,
 ) -> ProxyService:
     """
     Make what serves, with what it stands on.
@@ -140,11 +141,12 @@ def make_proxy_service(
     address, certificates = _engine(options["docker"], environment)
     endpoint = engine_endpoint(reactor, address, certificates)
     hook_client = HookClient(reactor)
+    turn = Turn(reactor)
     proxy = Proxy(
         engine=Engine(endpoint, str(address), reactor),
-        read_config=lambda: config_file.config,
+        read_config=once_in(turn, lambda: config_file.config),
         resource=ProxyResource(hook_client, reactor),
-        log=ExchangeLog(reactor, traces=bool(options["trace"]), write_line=write_line),
+        log=ExchangeLog(reactor, turn, traces=bool(options["trace"]), write_lines=write_lines),
         reactor=reactor,
     )
     return ProxyService(proxy, hook_client, listening, options["grace"])
@@ -224,6 +226,7 @@ class ProxyService(Service):
         await self.listening.close()
         reactor = self._proxy.reactor
         await self._proxy.connections.drain(reactor, self._grace_seconds)
+        self._proxy.log.flush()
         closed = Deferred.fromCoroutine(self._hook_client.close())
         with contextlib.suppress(DeferredTimeoutError):  # over TLS, an adapter has a say in it
             await closed.addTimeout(CLOSE_SECONDS, reactor)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.abstract import FileDescriptor
@@ -21,6 +20,7 @@ from twisted.python.failure import Failure
 from powerstrip.ending import stop
 from powerstrip.errors import ConfigError
 from powerstrip.listening import GivenSocket, Listening
+from powerstrip.net.exchange_log import WriteLines
 from powerstrip.net.reactor import Reactor
 from powerstrip.service import make_proxy_service, sentences
 from powerstrip.supervisor import FIRST_SOCKET, PARENT
@@ -57,13 +57,13 @@ def run(options: WorkerOptions, reactor: Reactor) -> None:
     log = ParentLog() if options["parent-logs"] else OutputLog(f"worker {options['number']}")
     globalLogBeginner.beginLoggingTo([log])
     try:
-        _start(options, reactor, log.write_line)
+        _start(options, reactor, log.write_lines)
     except ConfigError as error:
         sys.exit(sentences(error))
     reactor.run()
 
 
-def _start(options: WorkerOptions, reactor: Reactor, write_line: Callable[[str], None]) -> None:
+def _start(options: WorkerOptions, reactor: Reactor, write_lines: WriteLines) -> None:
     """
     Let clients in.
 
@@ -72,7 +72,7 @@ def _start(options: WorkerOptions, reactor: Reactor, write_line: Callable[[str],
     """
     sockets = [GivenSocket(FIRST_SOCKET + place) for place in range(options["sockets"])]
     listening = Listening(reactor, sockets)
-    service = make_proxy_service(options, os.environ, reactor, listening, write_line)
+    service = make_proxy_service(options, os.environ, reactor, listening, write_lines)
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 
 from twisted.logger import (
     ILogObserver,
@@ -42,7 +43,7 @@ class OutputLog:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.write_line = LineWriter(OUTPUT, time.time, f"{name} powerstrip#info").write
+        self.write_lines = LineWriter(OUTPUT, time.time, f"{name} powerstrip#info").write
 
     def __call__(self, event: LogEvent) -> None:
         event = {**event, "log_system": f"{self._name} {_system(event)}"}
@@ -57,11 +58,12 @@ class ParentLog:
     Writes a worker's events for its parent to log: each is a line of JSON.
     """
 
-    def write_line(self, line: str) -> None:
+    def write_lines(self, lines: Sequence[str]) -> None:
         """
-        Write a line that is no event.
+        Write lines that are no events.
         """
-        _send("info", "powerstrip#info", line)
+        for line in lines:
+            _send("info", "powerstrip#info", line)
 
     def __call__(self, event: LogEvent) -> None:
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)

@@ -1,7 +1,7 @@
 """
 The configuration file, which is live: a change to it applies to the next request.
 
-I/O: one ``stat`` for each request; the file is read when that shows a change.
+I/O: one ``stat`` for each time it is asked for; the file is read when that shows a change.
 """
 
 from __future__ import annotations

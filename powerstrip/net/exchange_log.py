@@ -7,7 +7,7 @@ query: build arguments stand there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ from powerstrip.core.changes import changed_members, redacted_head
 from powerstrip.core.payloads import ClientRequest, ServerResponse
 from powerstrip.core.quoting import cut, printable
 from powerstrip.errors import PowerstripError
+from powerstrip.net.turn import Turn
+
+WriteLines = Callable[[Sequence[str]], None]
 
 if TYPE_CHECKING:
     from powerstrip.net.downstream import Downstream
@@ -40,21 +43,25 @@ class ExchangeLog:
     def __init__(
         self,
         clock: IReactorTime,
+        turn: Turn,
         *,
         traces: bool,
         log: Logger = _log,
-        write_line: Callable[[str], None] | None = None,
+        write_lines: WriteLines | None = None,
     ) -> None:
         """
         Args:
-            write_line: Takes the lines of exchanges, if not the log.
+            turn: Its exchanges' lines are written together.
+            write_lines: Writes them past the log, or not, where heads go to the log between them.
         """
         self.traces = traces
         """Whether heads are wanted, too."""
 
         self._clock = clock
         self._log = log
-        self._write_line = write_line or self._log_line
+        self._turn = turn
+        self._write_lines = None if traces else write_lines
+        self._lines: list[str] = []
 
     def request_came(self, connection: Downstream, head: bytes) -> None:
         """
@@ -104,10 +111,25 @@ class ExchangeLog:
             line += f" {report.kind.value}:{report.adapter}={verdict}/{took}"
         if error is not None:
             line += f" error={printable(error)}"
-        try:
-            self._write_line(line)
-        except OSError:  # the log's own observers know what to do then
+        if self._write_lines is None:
             self._log_line(line)
+            return
+        if not self._lines:
+            self._turn.at_end(self.flush)
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """
+        Write what has been told so far.
+        """
+        lines, self._lines = self._lines, []
+        if not lines or self._write_lines is None:
+            return
+        try:
+            self._write_lines(lines)
+        except OSError:  # the log's own observers know what to do then
+            for line in lines:
+                self._log_line(line)
 
     def refused(self, connection: Downstream, error: PowerstripError) -> None:
         """

@@ -1,7 +1,7 @@
 """
 Lines for the standard output, in the form that ``twistd`` gives to its log.
 
-I/O: one ``write(2)`` for each line. Twisted's own way to its log makes an event of each, which its
+I/O: one ``write(2)`` for some lines. Twisted's own way to its log makes an event of each, which its
 observers format: that takes longer than all else that an exchange in the pass lane needs.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.logger import formatTime
@@ -36,9 +36,9 @@ class LineWriter:
         self._prefix = ""
         """What a line of the present second begins with."""
 
-    def write(self, line: str) -> None:
+    def write(self, lines: Sequence[str]) -> None:
         """
-        Write a line, given without its end.
+        Write lines, given without their ends.
 
         Raises:
             OSError: when it can't be written.
@@ -47,7 +47,8 @@ class LineWriter:
         if second != self._second:
             self._second = second
             self._prefix = f"{formatTime(second)} [{self._system}] "
-        write_all(self._descriptor, f"{self._prefix}{line}\n")
+        prefix = self._prefix
+        write_all(self._descriptor, "".join([f"{prefix}{line}\n" for line in lines]))
 
 
 def write_all(descriptor: int, text: str) -> None:

@@ -30,6 +30,7 @@ from powerstrip.net.hooks import HookClient
 from powerstrip.net.reactor import Reactor
 from powerstrip.net.resource import ProxyResource
 from powerstrip.net.splice import Pipe
+from powerstrip.net.turn import Turn
 from powerstrip.net.upstream import Engine
 from tests.net.adapters import AdapterSite, KleinAdapter
 from tests.net.peers import PATIENCE_SECONDS, Listener, Peer, connect, reactor, turn
@@ -136,7 +137,7 @@ class Rig:
             engine=Engine(endpoint, str(engine), proxy_reactor),
             read_config=lambda: self.config,
             resource=ProxyResource(self.hook_client, proxy_reactor),
-            log=ExchangeLog(proxy_reactor, traces=True),
+            log=ExchangeLog(proxy_reactor, Turn(proxy_reactor), traces=True),
             reactor=proxy_reactor,
         )
 

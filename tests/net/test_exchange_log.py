@@ -7,10 +7,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Sequence
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
+from powerstrip.net.exchange_log import ExchangeLog
+from powerstrip.net.turn import Turn
 from tests.net.adapters import KleinAdapter, changing
 from tests.net.harness import OK, PING, Rig
 from tests.net.peers import settle
@@ -163,3 +167,77 @@ async def test_an_exchange_that_is_broken_off_has_its_line(rig: Rig, end: str, s
     (line,) = rig.exchange_lines()
     assert line.startswith(f'"GET /_ping" lane=pass {said} ms=')
     assert " error=" in line
+
+
+def write_past_the_log(
+    rig: Rig, written: list[str], *, fails: bool = False
+) -> tuple[Clock, ExchangeLog]:
+    """
+    Have the exchanges' lines written past the log, at the ends of turns that the test ends.
+    """
+
+    def write(lines: Sequence[str]) -> None:
+        if fails:
+            raise BrokenPipeError
+        written.extend(lines)
+
+    clock = Clock()
+    rig.proxy.log = ExchangeLog(clock, Turn(clock), traces=False, write_lines=write)
+    return clock, rig.proxy.log
+
+
+async def ping(rig: Rig) -> None:
+    """
+    Have one exchange.
+    """
+    client, engine = await rig.exchange(PING)
+    await engine.send(OK)
+    assert await client.read_exactly(len(OK)) == OK
+    client.close()
+    assert await engine.sees_the_end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_lines_of_a_turn_are_written_at_its_end(rig: Rig) -> None:
+    """
+    All of them, in order, and past the log.
+    """
+    written: list[str] = []
+    clock, _ = write_past_the_log(rig, written)
+    await ping(rig)
+    await ping(rig)
+    assert written == []
+    clock.advance(0)
+    assert [line.split(" ", 1)[1].partition(" ms=")[0] for line in written] == [
+        '"GET /_ping" lane=pass status=200 in=0 out=2',
+        '"GET /_ping" lane=pass status=200 in=0 out=2',
+    ]
+    assert rig.exchange_lines() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_lines_that_wait_for_the_end_of_a_turn_are_not_lost_at_the_end_of_all(
+    rig: Rig,
+) -> None:
+    """
+    What ends the process has them written first, and once.
+    """
+    written: list[str] = []
+    clock, log = write_past_the_log(rig, written)
+    await ping(rig)
+    log.flush()
+    assert len(written) == 1
+    clock.advance(0)
+    assert len(written) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_lines_that_can_not_be_written_go_to_the_log(rig: Rig) -> None:
+    """
+    A standard output that nobody reads any more breaks no exchange, and loses no line.
+    """
+    clock, _ = write_past_the_log(rig, [], fails=True)
+    await ping(rig)
+    clock.advance(0)
+    (line,) = rig.exchange_lines()
+    assert line.startswith('"GET /_ping" lane=pass status=200')
