@@ -237,7 +237,6 @@ async def test_a_worker_may_be_asked_to_end(stage: Stage) -> None:
     process = await stage.run("--workers", "2")
     (asked, exchange), _ = (await one_with_each(stage)).items()
     os.kill(asked, signal.SIGTERM)
-    assert await stage.serves()
     assert await ends_well(*exchange)
     await until(lambda: asked not in children(process), "it has ended")
     assert len(await one_with_each(stage)) == 2
