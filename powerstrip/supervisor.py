@@ -245,10 +245,11 @@ class Supervisor(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        limit_seconds = self._grace_seconds + KILL_SECONDS
-        stopping = [Deferred.fromCoroutine(it.stop(limit_seconds)) for it in self._workers]
         await self._listening.close()
-        await gatherResults(stopping)
+        limit_seconds = self._grace_seconds + KILL_SECONDS
+        await gatherResults(
+            [Deferred.fromCoroutine(worker.stop(limit_seconds)) for worker in self._workers]
+        )
 
 
 class _WorkersFactory(Factory):

@@ -14,7 +14,7 @@ from typing import cast
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.fdesc import readFromFD, setNonBlocking
 from twisted.internet.protocol import connectionDone
-from twisted.logger import globalLogBeginner
+from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from powerstrip.ending import stop
@@ -26,6 +26,8 @@ from powerstrip.service import make_proxy_service, sentences
 from powerstrip.supervisor import FIRST_SOCKET, PARENT
 from powerstrip.worker_log import OutputLog, ParentLog
 from powerstrip.worker_process import WorkerOptions
+
+_log = Logger(namespace="powerstrip")
 
 
 class ParentWatch(FileDescriptor):
@@ -77,3 +79,4 @@ def _start(options: WorkerOptions, reactor: Reactor, write_lines: WriteLines) ->
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     ParentWatch(reactor)
+    _log.info("serves")
