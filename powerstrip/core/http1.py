@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Protocol, TypeVar
 
 from attrs import frozen
@@ -42,6 +43,7 @@ _RESPONSE = re.compile(
 _TRAILER = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
+_LAST_CHUNK = b"0\r\n\r\n"
 _TOKEN_START = re.compile(_TOKEN)
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -129,6 +131,16 @@ class UntilCloseBody:
         return count
 
 
+class _Line(Enum):
+    """
+    What a line between chunks is.
+    """
+
+    SIZE = "the size of the next chunk"
+    CHUNK_END = "the end of a chunk"
+    TRAILER = "a field of the trailer, or its end"
+
+
 class ChunkedBody:
     """
     A body in chunks (RFC 9112, section 7.1), of which only the lines between them are read.
@@ -155,7 +167,7 @@ class ChunkedBody:
         self._error = error
         self._line = b""  # what has come of the line that is being read
         self._chunk = 0  # bytes of the present chunk's data that are still to come
-        self._awaits = self._size_line
+        self._awaits = _Line.SIZE
         self._trailer = 0
 
     def take(self, data: bytes) -> int:
@@ -166,7 +178,8 @@ class ChunkedBody:
             PowerstripError: of the type given, for framing with more than one reading.
         """
         available = len(data)
-        position = self._take_whole_chunks(data) if self._awaits_plain_size else 0
+        is_between = self._awaits is _Line.SIZE and not self._chunk and not self._line
+        position = self._take_whole_chunks(data) if is_between else 0
         while position < available and not self.ended:
             if self._chunk:
                 step = min(self._chunk, available - position)
@@ -184,12 +197,8 @@ class ChunkedBody:
                 line, self._line = self._line, b""
                 if line[-2:] != b"\r\n":
                     raise self._error("a line between chunks does not end with CR LF")
-                self._awaits(line[:-2])
+                self._read_line(line[:-2])
         return position
-
-    @property
-    def _awaits_plain_size(self) -> bool:
-        return not self._chunk and not self._line and self._awaits == self._size_line
 
     def _take_whole_chunks(self, data: bytes) -> int:
         """
@@ -203,28 +212,28 @@ class ChunkedBody:
                 break
             self.payload_bytes += size
             position = end + 2
-            if not size:
+            if not size or data.startswith(_LAST_CHUNK, position):
+                position += len(_LAST_CHUNK) if size else 0
                 self.ended = True
                 break
         return position
 
-    def _size_line(self, line: bytes) -> None:
-        match = _CHUNK_SIZE.fullmatch(line)
-        if match is None:
-            raise self._error("a chunk's size is malformed")
-        self._chunk = int(match[1], 16)
-        self._awaits = self._end_of_chunk if self._chunk else self._trailer_line
-
-    def _end_of_chunk(self, line: bytes) -> None:
-        if line:
-            raise self._error("a chunk is longer than its size")
-        self._awaits = self._size_line
-
-    def _trailer_line(self, line: bytes) -> None:
-        self._trailer += len(line)
-        if not _TRAILER.fullmatch(line) or self._trailer > _MAX_TRAILER_BYTES:
-            raise self._error("the trailer of a chunked body is malformed")
-        self.ended = not line
+    def _read_line(self, line: bytes) -> None:
+        if self._awaits is _Line.SIZE:
+            match = _CHUNK_SIZE.fullmatch(line)
+            if match is None:
+                raise self._error("a chunk's size is malformed")
+            self._chunk = int(match[1], 16)
+            self._awaits = _Line.CHUNK_END if self._chunk else _Line.TRAILER
+        elif self._awaits is _Line.CHUNK_END:
+            if line:
+                raise self._error("a chunk is longer than its size")
+            self._awaits = _Line.SIZE
+        else:
+            self._trailer += len(line)
+            if not _TRAILER.fullmatch(line) or self._trailer > _MAX_TRAILER_BYTES:
+                raise self._error("the trailer of a chunked body is malformed")
+            self.ended = not line
 
 
 def decode_chunked(raw: bytes) -> bytes:
