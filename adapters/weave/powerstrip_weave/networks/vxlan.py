@@ -101,6 +101,8 @@ class VxlanNetwork:
             )
 
     async def stop(self) -> None:
+        if self._threads.joined:
+            return
         if self._beating.running:
             self._beating.stop()
         for whose in list(self._announcements):
