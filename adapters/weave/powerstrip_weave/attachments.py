@@ -140,8 +140,10 @@ class Attachments:
         container = await self._find(reference)
         if container is None:
             stopped = self._stopped_as(reference)
+        elif not _is_ours(container):
+            return
         else:
-            await self._uncancelled(self._see_to(container.id, stops=True))
+            await self._uncancelled(self._see_to_start(container))
             stopped = self._stopped_at(container)
         if stopped is not None:
             raise stopped.error
@@ -200,33 +202,45 @@ class Attachments:
         seeing.addErrback(_log_failure)
 
     async def _see_to(self, container_id: str, *, stops: bool) -> None:
+        async with self._turn(container_id):
+            await self._make_fit(container_id, stops=stops)
+
+    async def _see_to_start(self, container: Container) -> None:
+        """
+        The same for one start, which its event may have led to already. The engine isn't asked
+        again then: what ends at once, it may be busy to remove, and it answers after that.
+        """
+        async with self._turn(container.id):
+            if self._attached.get(container.id) != _Start.of(container):
+                await self._make_fit(container.id, stops=True)
+
+    async def _make_fit(self, container_id: str, *, stops: bool) -> None:
         """
         Make the network fit a container.
 
         Args:
             stops: Whether a container that can't have its addresses is stopped.
         """
-        async with self._turn(container_id):
-            container = await self._find(container_id)
-            if container is None or not container.is_running:
-                await self._forget(container_id, container)
-                return
-            if self._attached.get(container_id) == _Start.of(container):
-                return
-            try:
-                await self._attach(container)
-            except CancelledError:
-                raise
-            except NotRunning:
-                await self._forget(container_id, container)
-            except WeaveError as error:
-                await self._failed(container, error, stops=stops)
-                raise
-            except Exception as error:
-                _log.failure("attaching {container}", container=_shown(container))
-                problem = NetworkError(f"the network failed: {error!r}")
-                await self._failed(container, problem, stops=stops)
-                raise problem from error
+        container = await self._find(container_id)
+        if container is None or not container.is_running:
+            await self._forget(container_id, container)
+            return
+        if self._attached.get(container_id) == _Start.of(container):
+            return
+        try:
+            await self._attach(container)
+        except CancelledError:
+            raise
+        except NotRunning:
+            await self._forget(container_id, container)
+        except WeaveError as error:
+            await self._failed(container, error, stops=stops)
+            raise
+        except Exception as error:
+            _log.failure("attaching {container}", container=_shown(container))
+            problem = NetworkError(f"the network failed: {error!r}")
+            await self._failed(container, problem, stops=stops)
+            raise problem from error
 
     async def _attach(self, container: Container) -> None:
         addresses = wanted_addresses(container)

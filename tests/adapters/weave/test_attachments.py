@@ -167,10 +167,11 @@ def test_a_started_container_is_attached(rig: Rig, named_by: str) -> None:
 
 def test_a_container_that_asks_for_none_is_looked_at_and_left(rig: Rig) -> None:
     """
-    The network is not asked.
+    Once; the network is not asked.
     """
     rig.engine.run("box", "A=b")
     assert result_of(rig.ensure("box")) is None
+    assert rig.engine.requests == ["GET /containers/box/json"]
     assert rig.attach_count() == 0
 
 
@@ -197,9 +198,11 @@ def test_a_hook_and_an_event_of_one_start_attach_once(rig: Rig, hooks: int) -> N
     waiting = [rig.ensure("box") for _ in range(hooks)]
     assert rig.attach_count() == 1
     assert not any(hook.called for hook in waiting)
+    asked = len(rig.engine.requests)
     rig.network.attach_gate.callback(None)
     assert [result_of(hook) for hook in waiting] == [None] * hooks
     assert rig.attach_count() == 1
+    assert len(rig.engine.requests) == asked
 
 
 def test_a_start_that_is_told_again_changes_nothing(rig: Rig) -> None:
