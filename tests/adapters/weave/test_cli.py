@@ -34,6 +34,7 @@ from twisted.web.server import Site
 from powerstrip.adapter.testing import FakeEngine
 
 ADDRESS = IPv4Interface("10.255.0.1/8")
+MAKE_NETWORK = Path(__file__).parent / "make_network.py"
 COMMAND = Path(sys.executable).parent / "powerstrip-weave"
 
 
@@ -346,20 +347,6 @@ def namespace() -> Iterator[list[str]]:
         holder.kill()
 
 
-MAKE_A_NETWORK = """
-from powerstrip_weave.networks.peers import PeerList
-from powerstrip_weave.networks.vxlan import VxlanNetwork
-from twisted.internet.task import react
-
-async def make(reactor):
-    network = VxlanNetwork(reactor, reactor, PeerList())
-    await network.start()
-    await network.stop()
-
-react(make)
-"""
-
-
 def interfaces(namespace: list[str]) -> list[str]:
     """
     The names of the interfaces there.
@@ -373,7 +360,7 @@ def test_a_reset_needs_no_adapter(namespace: list[str]) -> None:
     All that the driver has made on a host goes, and nothing else; what is not there can't go.
     """
     subprocess.run([*namespace, "ip", "link", "add", "other", "type", "bridge"], check=True)
-    subprocess.run([*namespace, sys.executable, "-c", MAKE_A_NETWORK], check=True)
+    subprocess.run([*namespace, sys.executable, str(MAKE_NETWORK)], check=True)
     assert {"weave", "weave-vxlan"} <= set(interfaces(namespace))
     reset = [*namespace, str(COMMAND), "--at", "unix:///nowhere", "reset"]
 

@@ -19,6 +19,7 @@ from demo.engine import PrivateEngine, why_not
 from tests.engine.proxy import Proxy
 
 SCRIPT = Path(__file__).parent.parent.parent.parent / "scripts" / "adapter-image"
+MAKE_NETWORK = (Path(__file__).parent / "make_network.py").read_text(encoding="utf-8")
 IMAGE = "powerstrip-weave"
 MACHINE = os.uname().machine
 RIGHTS = ("--net=host", "--pid=host", "--cap-add=NET_ADMIN", "--cap-add=SYS_ADMIN")
@@ -100,7 +101,7 @@ def docker(engine: HasSocket, *arguments: str) -> subprocess.CompletedProcess[st
     """
     client = shutil.which("docker", path=f"/usr/bin:{os.environ['PATH']}")
     command = [str(client), "--host", engine.docker_host, *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_the_image_holds_the_adapter_and_the_wait_program(
@@ -165,10 +166,28 @@ def test_a_container_that_is_the_adapter_gives_addresses(
         )
     finally:
         proxy.stop()
+        docker(engine, "rm", "--force", "weave")
 
     assert " inet 10.255.0.51/8 " in shown.stdout, shown.stderr
     assert status.returncode == 0
     assert status.stdout.startswith("DRIVER")
+
+
+def test_a_container_can_take_the_network_away(engine: PrivateEngine, image: str) -> None:
+    """
+    Where only the image is at hand, a reset is run from it, as its README says.
+    """
+    links = ["nsenter", f"--net={engine.namespace}", "ip", "link", "show", "weave-vxlan"]
+    rights = ("--net=host", "--cap-add=NET_ADMIN", "--cap-add=SYS_ADMIN")
+    made = docker(engine, "run", "--rm", *rights, "--entrypoint=python3", image, "-c", MAKE_NETWORK)
+    assert made.returncode == 0, made.stderr
+    subprocess.run(links, check=True)
+
+    program = ("--entrypoint=powerstrip-weave", image)
+    done = docker(engine, "run", "--rm", *rights, *program, "reset")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert subprocess.run(links, capture_output=True).returncode == 1
 
 
 def test_an_adapter_without_rights_says_which_it_needs(engine: PrivateEngine, image: str) -> None:
