@@ -29,6 +29,7 @@ setup(
     package_data={"powerstrip": ["py.typed"]},
     install_requires=[
         "attrs>=23.2",
+        "hyperlink>=21.0",
         "PyYAML>=6.0",
         "Twisted[tls]>=24.3",
         "treq>=24.9",
