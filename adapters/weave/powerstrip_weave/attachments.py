@@ -232,7 +232,7 @@ class Attachments:
         except CancelledError:
             raise
         except NotRunning:
-            await self._forget(container_id, container)
+            return  # an event tells of its end, or the next look at all
         except WeaveError as error:
             await self._failed(container, error, stops=stops)
             raise

@@ -329,6 +329,18 @@ def test_a_container_that_was_stopped_may_be_started_again(rig: Rig) -> None:
     assert rig.adapter.stopped == ()
 
 
+def test_an_earlier_failure_is_not_told_of_a_later_start(rig: Rig) -> None:
+    """
+    Which has ended by itself before it was seen to.
+    """
+    rig.network.wire.holders[ADDRESSES[0].ip] = STRANGER
+    rig.engine.run("box", CIDR)
+    assert isinstance(result_of(rig.ensure("box")), AddressInUse)
+    rig.engine.start("box")
+    rig.engine.die("box")
+    assert result_of(rig.ensure("box")) is None
+
+
 def test_why_a_container_was_stopped_is_forgotten_in_time(rig: Rig) -> None:
     """
     After ten minutes.
@@ -604,6 +616,24 @@ def test_an_engine_with_live_restore_disturbs_nothing(rig: Rig) -> None:
     container_id = rig.engine.run("box", CIDR)
     rig.engine.hang_up()
     rig.engine.clock.advance(FIRST_WAIT_SECONDS)
+    assert rig.network.attached == {container_id: ADDRESSES}
+    assert rig.attach_count() == 1
+
+
+def test_what_was_attached_while_all_were_listed_stays(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The list is older than the container.
+    """
+    container_id = rig.engine.run("box", CIDR)
+    result_of(rig.ensure("box"))
+
+    async def container_ids() -> tuple[str, ...]:
+        return ()
+
+    monkeypatch.setattr(rig.engine.client, "container_ids", container_ids)
+    assert result_of(Deferred.fromCoroutine(rig.adapter.look_at_all())) is None
     assert rig.network.attached == {container_id: ADDRESSES}
     assert rig.attach_count() == 1
 
