@@ -58,6 +58,6 @@ class Heartbeats:
         while True:
             try:
                 frame = self._socket.recv(_LEAST_BYTES)
-            except BlockingIOError:
+            except OSError:  # that was all; or the tunnel has been down, which is told once
                 return macs
             macs.add(frame[6:12].hex(":"))

@@ -7,6 +7,7 @@ I/O: a thread that has entered a namespace ends there, so none is ever left in a
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -47,7 +48,15 @@ class Namespace:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._fd)
+        self.close()
+
+    def close(self) -> None:
+        """
+        Hold it no longer.
+        """
+        if self._fd != -1:
+            os.close(self._fd)
+            self._fd = -1
 
     def fileno(self) -> int:
         return self._fd
@@ -116,8 +125,8 @@ def namespace_of(container: RunningContainer) -> Iterator[ContainerNamespace]:
     """
     try:
         pidfd = os.pidfd_open(container.pid)
-    except (ProcessLookupError, OSError):
-        raise _ended(container) from None
+    except OSError as error:
+        raise _explained(error, container) from error
     try:
         with _open(container, pidfd) as namespace:
             if container.id not in _cgroups(container):
@@ -137,20 +146,29 @@ def _enter(fd: int) -> None:
 def _open(container: RunningContainer, pidfd: int) -> ContainerNamespace:
     try:
         return ContainerNamespace(container, pidfd)
-    except PermissionError:
-        # ptrace(2), "Ptrace access mode checking": another user's process, or a confined one.
-        raise NetworkError(
-            f"no right to look into the container {container.id[:12]}: that needs CAP_SYS_PTRACE"
-        ) from None
-    except OSError:
-        raise _ended(container) from None
+    except OSError as error:
+        raise _explained(error, container) from error
 
 
 def _cgroups(container: RunningContainer) -> str:
     try:
         return Path(f"/proc/{container.pid}/cgroup").read_text()
-    except OSError:
-        raise _ended(container) from None
+    except OSError as error:
+        raise _explained(error, container) from error
+
+
+def _explained(error: OSError, container: RunningContainer) -> NetworkError:
+    """
+    What it means that a container's process can't be looked into.
+    """
+    if error.errno in (errno.ESRCH, errno.ENOENT, errno.EINVAL):  # EINVAL: process 0
+        return _ended(container)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        # ptrace(2), "Ptrace access mode checking": another user's process, or a confined one.
+        return NetworkError(
+            f"no right to look into the container {container.id[:12]}: that needs CAP_SYS_PTRACE"
+        )
+    return NetworkError(f"the container {container.id[:12]} can't be looked into: {error.strerror}")
 
 
 def _ended(container: RunningContainer) -> NotRunning:

@@ -81,7 +81,7 @@ class Node:
 
     def stop(self) -> None:
         """
-        Let go of what this process holds. Nothing that was made goes.
+        Let go of what this process holds, for good. Nothing that was made goes.
         """
         with self._lock:
             if self._heartbeats is not None:
@@ -90,6 +90,7 @@ class Node:
             if self._past_iptables is not None:
                 self._past_iptables.close()
                 self._past_iptables = None
+            self._host.close()
 
     def refresh(self) -> None:
         """
@@ -127,12 +128,12 @@ class Node:
 
     def attach(
         self, container: RunningContainer, addresses: tuple[IPv4Interface, ...]
-    ) -> ArpSocket | None:
+    ) -> ArpSocket:
         """
         Attach a container.
 
         Returns:
-            Where to announce the addresses again, or None where the container had them already.
+            Where to announce the addresses again.
         """
         announcer = self._attacher.attach(container, addresses, self._underlay.mtu)
         self._attached[container.id] = container
@@ -150,18 +151,18 @@ class Node:
     def attachments(self) -> dict[str, tuple[IPv4Interface, ...]]:
         return self._attacher.attachments()
 
-    def expose(self, address: IPv4Interface) -> ArpSocket | None:
+    def expose(self, address: IPv4Interface) -> ArpSocket:
         """
         Give the host an address.
 
         Returns:
-            Where to announce it again, or None where the host had it already.
+            Where to announce it again.
         """
         with Links(self._host) as links:
             bridge = self._bridge(links)
             for index, own in links.addresses():
                 if (index, own) == (bridge.index, address):
-                    return None
+                    return veths.announced(self._host, BRIDGE, (address,))
                 if own.ip == address.ip:
                     raise AddressInUse(address, f"this host ({links.get(index).name})")
             with closing(ArpSocket(self._host, BRIDGE)) as arp:

@@ -70,12 +70,12 @@ class Attacher:
 
     def attach(
         self, container: RunningContainer, addresses: tuple[IPv4Interface, ...], mtu: int
-    ) -> ArpSocket | None:
+    ) -> ArpSocket:
         """
         Attach a container, as `INetwork.attach` has it.
 
         Returns:
-            Where to announce the addresses again, or None where the container had them already.
+            Where to announce the addresses again.
         """
         with namespace_of(container) as namespace:
             if namespace.is_same_as(self.host):
@@ -86,7 +86,8 @@ class Attacher:
             with Links(self.host) as host, Links(namespace) as inside:
                 if _is_attached(host, inside, container, addresses):
                     _set_mtu(host, inside, container, mtu)
-                    return None
+                    # The one that has attached it may have ended before it could say so.
+                    return announced(namespace, CONTAINER_INTERFACE, addresses)
                 # What a predecessor has left, be it this process's or the container's last start.
                 host.delete(host_end_name(container.id))
                 _refuse_other_interface(inside)

@@ -146,6 +146,7 @@ class VxlanNetwork:
         return await self._in_thread("the network can't be looked at", self._node.health)
 
     async def expose(self, address: IPv4Interface) -> None:
+        self._stop_announcing(str(address))
         arp = await self._in_thread(
             f"the host can't have the address {address}", lambda: self._node.expose(address)
         )
@@ -175,7 +176,7 @@ class VxlanNetwork:
         except NetlinkError as error:
             raise NetworkError(f"{failure}: {error.args[1]}") from error
         except OSError as error:
-            raise NetworkError(f"{failure}: {error.strerror}") from error
+            raise NetworkError(f"{failure}: {error.strerror or error}") from error
         return result
 
     async def _beat(self) -> None:
@@ -191,11 +192,8 @@ class VxlanNetwork:
         self._node.beat()
 
     def _announce_later(
-        self, whose: str, arp: ArpSocket | None, addresses: tuple[IPv4Interface, ...]
+        self, whose: str, arp: ArpSocket, addresses: tuple[IPv4Interface, ...]
     ) -> None:
-        if arp is None:
-            return
-
         def announce() -> None:
             del self._announcements[whose]
             with suppress(OSError):  # the container has ended

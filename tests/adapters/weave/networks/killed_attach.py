@@ -1,6 +1,6 @@
 """
-Attaches a container and is killed in the middle, at each of its messages to the kernel in turn;
-after each the container is attached once more, which must do, and detached.
+Makes the network and attaches a container, and is killed in the middle, at each of its messages to
+the kernel in turn; after each the container is attached once more, which must do, and detached.
 
 Says how many of these attaches did, and how many messages there are.
 """
@@ -66,18 +66,27 @@ def main(host: str, container_id: str, pid: str, address: str) -> None:
         assert {container_id: addresses} == node.attachments()
         node.detach(container_id)
 
+    def start_and_die(number: int) -> None:
+        node = Node(PeerList(["192.0.2.1"]), Overlay(), QUICK, Path(host))
+        node.reset()
+        die_before_message(number)
+        node.start()
+
     def attach_and_die(number: int) -> None:
         node = Node(PeerList(), Overlay(), QUICK, Path(host))
         node.start()
         die_before_message(number)
         node.attach(container, addresses)
 
-    survived = number = 0
-    while not in_child(partial(attach_and_die, number)):
-        survived += in_child(attach)
-        number += 1
-    in_child(attach)
-    print(survived, number)
+    survived = steps = 0
+    for work in (start_and_die, attach_and_die):
+        number = 0
+        while not in_child(partial(work, number)):
+            survived += in_child(attach)
+            number += 1
+        in_child(attach)
+        steps += number
+    print(survived, steps)
 
 
 main(*sys.argv[1:])
