@@ -69,9 +69,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--candidates",
         type=lambda text: text.split(","),
-        default=NAMES,
+        default=[it.name for it in CANDIDATES if it.workers == 1],
         metavar="NAMES",
-        help=f"some of {','.join(NAMES)}",
+        help=f"some of {','.join(NAMES)} (all with one process)",
     )
     parser.add_argument("--engine", action="store_true", help="a real engine as well (root)")
     parser.add_argument("--json", metavar="FILE", help="keep all that was measured")

@@ -57,6 +57,9 @@ class Candidate:
     forks: bool = False
     """Whether it has a process for each connection."""
 
+    workers: int = 1
+    """How many processes serve; more than one get all CPUs, and are measured if asked for."""
+
     idle_limit: int | None = None
     """How many idle streams it is asked to hold, if not all."""
 
@@ -93,6 +96,10 @@ def powerstrip(place: Place, config: str = NO_HOOKS) -> list[str]:
     options = ["--config", str(file), "--docker", f"unix://{place.engine}"]
     listen = f"tcp://127.0.0.1:{place.port}"
     return [str(twistd), "-n", "--pidfile=", "powerstrip", *options, "--listen", listen]
+
+
+def two_workers(place: Place) -> list[str]:
+    return [*powerstrip(place), "--workers", "2"]
 
 
 def haproxy(place: Place) -> list[str]:
@@ -158,10 +165,12 @@ def mitmdump() -> str:
 
 CANDIDATES = (
     Candidate("powerstrip", "Powerstrip", powerstrip),
+    Candidate("powerstrip-2", "Powerstrip, 2 workers", two_workers, workers=2),
     # HAProxy keeps the head of a stream back for 200 ms, to send more with it: ten thousand of them
     # would take a minute. It has ``option http-no-delay`` against that, which is not set there.
     Candidate("haproxy", "HAProxy", haproxy, ("haproxy", "-v"), idle_limit=1000),
     Candidate("socat", "socat", socat, ("socat", "-V"), forks=True, idle_limit=500),
     Candidate("mitmproxy", "mitmproxy", mitmproxy, (mitmdump(), "--version")),
     Candidate("direct", "direct", None),
+    Candidate("treq", "treq", None),
 )

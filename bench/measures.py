@@ -16,7 +16,7 @@ from bench.results import Figures, Row, Target, at_least, at_most
 from bench.stage import Adapter, Running, Stage
 from powerstrip.core.payloads import ClientRequest, encode_pre_hook
 
-ALL = ("powerstrip", "haproxy", "socat", "mitmproxy", "direct")
+ALL = ("powerstrip", "powerstrip-2", "haproxy", "socat", "mitmproxy", "direct")
 FOR_BULK = ("powerstrip", "haproxy", "socat", "direct")
 MIB = 1 << 20
 GIB = 1 << 30
@@ -145,14 +145,19 @@ def take_idle(stage: Stage, running: Running) -> Figures:
 def hooks(adapter: str, count: int, connections: int, *targets: Target) -> Measure:
     """
     A small request with pre-hooks, and in place of the direct one a bare POST to the adapter.
+
+    The client's own POST is in C; that by treq shows what the library takes that calls adapters.
     """
 
     def take(stage: Stage, running: Running) -> Figures:
         spoken_to = stage.adapters[adapter]
         target = hooked_target(spoken_to, count)
+        payload = encode_pre_hook(ClientRequest("GET", target, None)).decode()
         words: tuple[str | int, ...] = (running.address, connections, stage.sizes.milliseconds, 0)
+        if running.candidate.name == "treq":
+            seen = stage.post_by_treq(spoken_to, payload)
+            return {"p50": seen["p50_us"], "p99": seen["p99_us"]}
         if running.process is None:
-            payload = encode_pre_hook(ClientRequest("GET", target, None)).decode()
             words = (spoken_to.port, *words[1:], "POST", spoken_to.path, payload)
         else:
             words = (*words, "GET", target)
@@ -163,7 +168,8 @@ def hooks(adapter: str, count: int, connections: int, *targets: Target) -> Measu
     title = f"{number}, {adapter} adapter, {connections} connection{'s' * (connections > 1)}"
     rows = (Row("p50", f"{title}, p50", "µs", targets), Row("p99", f"{title}, p99", "µs"))
     name = f"hook-{adapter}-{count}-{connections}"
-    return Measure(name, ("powerstrip", "direct"), take, rows, hooked=True)
+    posts = ("direct", "treq") if connections == 1 else ("direct",)
+    return Measure(name, ("powerstrip", "powerstrip-2", *posts), take, rows, hooked=True)
 
 
 def hooked_target(adapter: Adapter, count: int) -> str:
@@ -193,8 +199,8 @@ def hooks_config(adapters: list[Adapter]) -> str:
 
 AS_HAPROXY = (at_least(1.0, "haproxy"), at_least(1.5, "socat"))
 ABOVE_HAPROXY = (at_least(1.2, "haproxy"),)
-ONE_HOOK = at_most(1.5, "direct")
-TWO_HOOKS = at_most(3.0, "direct")
+ONE_HOOK = (at_most(1.5, "direct"), at_most(1.5, "treq"))
+TWO_HOOKS = (at_most(3.0, "direct"), at_most(3.0, "treq"))
 
 MEASURES = (
     *(requests("ping", "/_ping", connections) for connections in (1, 8, 64)),
@@ -232,10 +238,10 @@ MEASURES = (
         ),
         fresh=True,
     ),
-    hooks("fast", 1, 1, ONE_HOOK),
-    hooks("fast", 2, 1, TWO_HOOKS),
-    hooks("fast", 1, 8, ONE_HOOK),
-    hooks("fast", 2, 8, TWO_HOOKS),
-    hooks("klein", 1, 1, ONE_HOOK),
-    hooks("klein", 2, 1, TWO_HOOKS),
+    hooks("fast", 1, 1, *ONE_HOOK),
+    hooks("fast", 2, 1, *TWO_HOOKS),
+    hooks("fast", 1, 8, ONE_HOOK[0]),
+    hooks("fast", 2, 8, TWO_HOOKS[0]),
+    hooks("klein", 1, 1, *ONE_HOOK),
+    hooks("klein", 2, 1, *TWO_HOOKS),
 )

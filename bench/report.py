@@ -47,11 +47,13 @@ def preface(kept: Mapping[str, Any]) -> str:
     proxies, others = (
         ", ".join(map(str, settings["cpus"][part])) for part in ("proxies", "others")
     )
+    names = kept["versions"]
     system = f"Linux {machine['kernel']}, Python {machine['python']}"
     return "\n".join(
         [
             f"{machine['cpus']} CPUs ({machine['cpu']}), {system}, {', '.join(versions)}.",
             f"Each proxy had CPU {proxies}; the stub, the adapters and clients had CPU {others}.",
+            *(f"{it.title} had all." for it in CANDIDATES if it.workers > 1 and it.name in names),
             "Medians of all rounds; behind a ratio, its lowest and its highest in any round.",
             "For hooks, direct is a bare POST to the adapter.",
             f"Idle streams: {settings['idle_streams']:,}, fewer for some; the time is for 10,000.",

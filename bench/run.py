@@ -31,6 +31,7 @@ from bench.report import number
 from bench.results import Figures, Results
 from bench.stage import FULL, QUICK, Cpus, Programs, Running, Stage
 from demo.engine import why_not
+from powerstrip.net.config_file import RACY_SECONDS
 
 ENGINE_DIRECTORY = Path("/var/lib/powerstrip-bench")
 
@@ -104,6 +105,7 @@ class Run:
         with Stage(programs, self._cpus, self._sizes) as stage:
             stage.start_stub()
             proxies = [stage.start(candidate) for candidate in self._candidates]
+            _settle()
             for measure in measures:
                 if not measure.hooked:
                     self._run_measure(stage, measure, proxies)
@@ -119,6 +121,7 @@ class Run:
             for candidate in self._candidates
             if candidate.name in measures[0].candidates
         ]
+        _settle()
         for measure in measures:
             self._run_measure(stage, measure, proxies)
 
@@ -131,6 +134,7 @@ class Run:
             rounds = self._settings.rounds * ENGINE_ROUNDS
             with Stage(programs, self._cpus, self._sizes, real.engine.socket) as stage:
                 proxies = [stage.start(it) for it in self._candidates if it.name in ENGINE_PROXIES]
+                _settle()
                 for count in range(1, rounds + 1):
                     _say(f"real engine, round {count} of {rounds}")
                     for measure in measures:
@@ -148,7 +152,7 @@ class Run:
             self._results.add(measure.name, running.candidate.name, figures)
 
     def _take(self, stage: Stage, measure: Measure, running: Running) -> Figures | None:
-        name = f"  {measure.name:16} {running.candidate.title:12}"
+        name = f"  {measure.name:16} {running.candidate.title:22}"
         try:
             figures = measure.take(stage, running)
         except (BenchError, subprocess.TimeoutExpired) as error:
@@ -176,6 +180,13 @@ def _installed(names: Sequence[str]) -> list[Candidate]:
         else:
             _say(f"bench: goes on without, since {reason}")
     return found
+
+
+def _settle() -> None:
+    """
+    Wait until Powerstrip trusts the age of its configuration file, which was just written.
+    """
+    time.sleep(RACY_SECONDS)
 
 
 def _raise_descriptor_limit() -> None:

@@ -184,10 +184,15 @@ class Stage:
             return Running(candidate, str(self.engine), None)
         directory = Path(tempfile.mkdtemp(prefix=candidate.name, dir=self._directory))
         place = Place(directory, free_port(), self.engine, self.engine_port)
-        command = candidate.command(place) if config is None else powerstrip(place, config)
-        process = Process(command, self._cpus.proxies, directory / f"{candidate.name}.log")
+        command = candidate.command(place)
+        if config is not None:
+            command = [*powerstrip(place, config), f"--workers={candidate.workers}"]
+        cpus = self._cpus.proxies
+        if candidate.workers > 1:
+            cpus = tuple({*cpus, *self._cpus.others})
+        process = Process(command, cpus, directory / f"{candidate.name}.log")
         self._stack.callback(process.stop)
-        process.wait_for(lambda: listens(place.port))
+        process.wait_for(lambda: listens(place.port) and _serves(candidate, process))
         return Running(candidate, place.port, process)
 
     def load(self, *words: str | int) -> Figures:
@@ -197,16 +202,18 @@ class Stage:
         Raises:
             BenchError: with what it said.
         """
-        done = subprocess.run(
-            self._load_command(*words),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LOAD_SECONDS,
-        )
-        if done.returncode:
-            raise BenchError(done.stderr.strip() or f"load ended with status {done.returncode}")
-        return _figures(done.stdout)
+        return _run(self._load_command(*words))
+
+    def post_by_treq(self, adapter: Adapter, payload: str) -> Figures:
+        """
+        Send bare POSTs to an adapter by treq, from where proxies run.
+
+        Raises:
+            BenchError: with what it said.
+        """
+        words = [adapter.url, str(self.sizes.milliseconds), payload]
+        command = [sys.executable, "-m", "bench.bare_post", *words]
+        return _run(_on(self._cpus.proxies, command))
 
     @contextmanager
     def holding(self, *words: str | int) -> Iterator[Figures]:
@@ -229,13 +236,32 @@ class Stage:
             process.communicate()
 
     def _load_command(self, *words: str | int) -> list[str]:
-        places = ",".join(map(str, self._cpus.others))
-        return ["taskset", "--cpu-list", places, str(self._programs.load), *map(str, words)]
+        return _on(self._cpus.others, [str(self._programs.load), *map(str, words)])
 
     def _start_helper(self, name: str, command: list[str]) -> None:
         process = Process(command, self._cpus.others, self._directory / f"{name}.log")
         self._stack.callback(process.stop)
         process.wait_for(lambda: listens(command[-1]))
+
+
+def _serves(candidate: Candidate, process: Process) -> bool:
+    # A parent listens before its workers do.
+    if candidate.workers == 1:
+        return True
+    return process.log.read_text().count("powerstrip#info] serves\n") == candidate.workers
+
+
+def _on(cpus: tuple[int, ...], command: list[str]) -> list[str]:
+    return ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command]
+
+
+def _run(command: list[str]) -> Figures:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LOAD_SECONDS
+    )
+    if done.returncode:
+        raise BenchError(done.stderr.strip() or f"{command[3]} ended with {done.returncode}")
+    return _figures(done.stdout)
 
 
 def _figures(line: str) -> Figures:
