@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from powerstrip.adapter.engine import Container, EngineClient, Event
-from powerstrip.adapter.errors import EngineError, EngineRefused
+from powerstrip.adapter.errors import EngineError, EngineRefused, EngineUnreachable
 from powerstrip_weave.addresses import requested_addresses
 from powerstrip_weave.errors import NetworkError, NotRunning, WeaveError
 from powerstrip_weave.interfaces import INetwork, RunningContainer
@@ -43,6 +43,12 @@ ACTIONS = ("start", "die", "destroy")
 
 QUESTIONS_AT_ONCE = 32
 """How many containers the engine is asked about at one time when all are looked at."""
+
+RETRY_SECONDS = 5.0
+"""
+When a container is looked at again of which the engine did not answer. It may be busy, and have
+told of the start all the same; the container waits a minute for its addresses.
+"""
 
 REMEMBERED_SECONDS = 600.0
 """How long it is remembered why a container was stopped: for who starts it, and for the status."""
@@ -198,7 +204,13 @@ class Attachments:
         await DeferredList(self._work[::-1])
 
     def _see_to_soon(self, container_id: str, *, stops: bool) -> None:
+        def retry(failure: Failure) -> None:
+            failure.trap(EngineUnreachable)
+            _log_failure(failure)
+            self._clock.callLater(RETRY_SECONDS, self._see_to_soon, container_id, stops=stops)
+
         seeing = self._uncancelled(self._see_to(container_id, stops=stops))
+        seeing.addErrback(retry)
         seeing.addErrback(_log_failure)
 
     async def _see_to(self, container_id: str, *, stops: bool) -> None:

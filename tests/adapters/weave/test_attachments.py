@@ -9,7 +9,13 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
-from powerstrip_weave.attachments import ACTIONS, REMEMBERED_SECONDS, Attachments, wanted_addresses
+from powerstrip_weave.attachments import (
+    ACTIONS,
+    REMEMBERED_SECONDS,
+    RETRY_SECONDS,
+    Attachments,
+    wanted_addresses,
+)
 from powerstrip_weave.errors import AddressError, AddressInUse, NetworkError
 from powerstrip_weave.testing import FakeNetwork
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -457,18 +463,20 @@ def test_a_removed_container_leaves_nothing(rig: Rig) -> None:
     assert rig.network.wire.holders == {}
 
 
-def test_an_event_whose_engine_is_gone_is_logged(rig: Rig) -> None:
+def test_a_container_of_which_the_engine_did_not_answer_is_looked_at_again(rig: Rig) -> None:
     """
-    What runs then is looked at when the engine is back.
+    Until it answers, though the connection for events is there all the time.
     """
     rig.follow()
     rig.engine.is_up = False
-    rig.engine.run("box", CIDR)
+    container_id = rig.engine.run("box", CIDR)
     assert "a container was not looked at: the Docker Engine at" in rig.log()
+    rig.engine.clock.advance(RETRY_SECONDS)
     rig.engine.is_up = True
-    rig.engine.hang_up()
-    rig.engine.clock.advance(FIRST_WAIT_SECONDS)
-    assert len(rig.network.attached) == 1
+    assert rig.network.attached == {}
+    rig.engine.clock.advance(RETRY_SECONDS)
+    assert rig.network.attached == {container_id: ADDRESSES}
+    assert rig.engine.clock.getDelayedCalls() == []
 
 
 def test_what_cant_be_removed_is_logged(rig: Rig) -> None:
