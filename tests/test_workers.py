@@ -126,18 +126,6 @@ async def test_all_workers_serve_and_tell_of_it_in_one_log(stage: Stage) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_clients_that_come_one_by_one_go_round(stage: Stage) -> None:
-    """
-    None of two workers gets less than a quarter of 40.
-    """
-    await stage.run("--workers", "2")
-    await one_with_each(stage)
-    pids = [worker_of((await stage.exchange())[1]) for _ in range(40)]
-    assert min(pids.count(pid) for pid in set(pids)) >= 10
-    assert len(set(pids)) == 2
-
-
-@pytest_twisted.ensureDeferred
 async def test_sockets_of_every_kind_are_shared(stage: Stage) -> None:
     """
     TCP beside a UNIX socket, which has its mode and its group.

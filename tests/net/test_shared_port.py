@@ -135,6 +135,35 @@ async def test_a_client_that_another_has_is_nothing_to_tell(scene: Scene) -> Non
     client.close()
 
 
+class Queue:
+    """
+    A reactor that notes who begins to wait, and who ceases to.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def addReader(self, _port: SharedPort) -> None:
+        self.calls.append("waits")
+
+    def removeReader(self, _port: SharedPort) -> None:
+        self.calls.append("does not wait")
+
+
+def test_who_was_too_late_is_the_first_to_be_woken_next(short_tmp: Path) -> None:
+    """
+    The kernel wakes first who came to wait last: else one of several would get all clients.
+    """
+    queue = Queue()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(short_tmp / "p.sock"))
+        listening.listen()
+        port = SharedPort(listening, Clients(), cast(Reactor, queue))
+        port.startListening()
+        port.doRead()
+    assert queue.calls == ["waits", "does not wait", "waits"]
+
+
 class FailingSocket:
     """
     A socket that lets nobody in.
