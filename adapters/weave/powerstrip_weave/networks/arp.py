@@ -41,8 +41,8 @@ class ProbeTimes:
 
     interval_seconds: float = 0.1
     """
-    How long each waits for an answer. The kernel answers within the round trip, which is below
-    a millisecond in a machine room and below 100 between most of the world's.
+    How long each waits for an answer. The kernel answers at once, so what counts is the round
+    trip: some 0.1 ms in a machine room. An answer to the first probe may take all three waits.
     """
 
     patience_seconds: float = 1.0

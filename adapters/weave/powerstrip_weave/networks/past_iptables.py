@@ -4,8 +4,8 @@ Takes the network's frames past the host's iptables, which aren't touched.
 I/O: the bpf(2) system call.
 
 The hazard: where the kernel's ``br_netfilter`` is loaded, every IP packet that crosses any bridge
-goes through iptables' FORWARD chain, and Docker makes DROP its policy. Docker before 28 loads it
-on every host, Kubernetes needs it. Nothing that the network carries would arrive.
+goes through iptables' FORWARD chain, and Docker makes DROP its policy. Docker loaded it on every
+host until 27 (moby/moby#48511), Kubernetes needs it. Nothing that the network carries would arrive.
 
 The choice: ``br_netfilter`` leaves frames with a VLAN tag alone (the kernel's ``ip-sysctl``:
 ``bridge-nf-filter-vlan-tagged``, off by default), and the VLAN 0 is none: a tag with it says
