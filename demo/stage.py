@@ -67,6 +67,10 @@ class Program:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait_for(self, holds: Callable[[], bool], timeout_seconds: float = 20) -> None:
         """
         Wait until the program does what it was started for.
@@ -91,6 +95,15 @@ class Program:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reader.join()
+
+    def kill(self) -> None:
+        """
+        End it as the machine's end would, in the middle of whatever it does.
+        """
+        self._on_line = ignore
+        self._process.kill()
+        self._process.wait()
         self._reader.join()
 
     def _read(self) -> None:
