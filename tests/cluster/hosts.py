@@ -29,6 +29,9 @@ A container's command: serves the name of this start of it.
 The shell is process 1, and one that has no trap takes no notice of SIGTERM.
 """
 
+SHOW = 'ip -o -4 addr show ethwe | awk \'{ print $4 }\'; exec "$0" "$@"'
+"""A container's command: prints its address, and becomes what follows it."""
+
 
 class Host:
     """
@@ -96,11 +99,14 @@ class Observer:
         What a server answers to one request, or None where it doesn't.
         """
         connection = http.client.HTTPConnection(str(address.ip), timeout=1)
-        with Namespace(self.namespace) as namespace, closing(connection):
-            with suppress(OSError, http.client.HTTPException):
-                namespace.within(connection.connect)
-                connection.request("GET", "/index.html")
-                return connection.getresponse().read().decode()
+        with (
+            Namespace(self.namespace) as namespace,
+            closing(connection),
+            suppress(OSError, http.client.HTTPException),
+        ):
+            namespace.within(connection.connect)
+            connection.request("GET", "/index.html")
+            return connection.getresponse().read().decode()
         return None
 
     def answer_of(self, address: IPv4Interface, but: str | None = None) -> str:

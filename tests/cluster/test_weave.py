@@ -4,18 +4,19 @@ Addresses of the weave adapter on two hosts.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Interface
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from attrs import frozen
 
-from tests.cluster.hosts import SERVE, Host, Observer, until
+from tests.cluster.hosts import SERVE, SHOW, Host, Observer, until
 
 NewAddress = Callable[[], IPv4Interface]
 RecordProperty = Callable[[str, object], None]
@@ -69,7 +70,7 @@ def test_containers_reach_each_other_across_hosts(
     ping = ("ping", "-c", "1", "-W", "1", str(there.ip))
     pinged = host2.docker("run", "--rm", "-e", f"WEAVE_CIDR={here}", "busybox", *ping)
 
-    assert (0, "") == (pinged.status, pinged.stderr)
+    assert (pinged.status, pinged.stderr) == (0, "")
 
 
 def test_containers_of_one_host_reach_each_other(host1: Host, new_address: NewAddress) -> None:
@@ -82,7 +83,7 @@ def test_containers_of_one_host_reach_each_other(host1: Host, new_address: NewAd
     ping = ("ping", "-c", "1", "-W", "1", str(there.ip))
     pinged = host1.docker("run", "--rm", "-e", f"WEAVE_CIDR={here}", "busybox", *ping)
 
-    assert (0, "") == (pinged.status, pinged.stderr)
+    assert (pinged.status, pinged.stderr) == (0, "")
 
 
 def test_big_packets_arrive(host1: Host, observer: Observer, address: IPv4Interface) -> None:
@@ -99,9 +100,9 @@ def test_big_packets_arrive(host1: Host, observer: Observer, address: IPv4Interf
         text=True,
     )
 
-    assert "1000000" == received.stdout.strip()
-    assert "0" == host1.docker.must("wait", "big")
-    assert "1000000" == host1.docker.must("logs", "big")
+    assert received.stdout.strip() == "1000000"
+    assert host1.docker.must("wait", "big") == "0"
+    assert host1.docker.must("logs", "big") == "1000000"
 
 
 def test_an_address_moves_with_its_container(
@@ -138,3 +139,85 @@ def test_an_address_moves_with_its_container(
     assert first_of_new < started + 1
     assert gap < 2
     assert new
+
+
+@pytest.mark.parametrize("where", ["host1", "host2"])
+def test_an_address_in_use_is_refused(
+    host1: Host, host2: Host, observer: Observer, address: IPv4Interface, where: str
+) -> None:
+    """
+    Who runs a second container with an address, on the same host or another, is told that it is
+    in use and by whom; the second one does not run on, and the first one keeps working.
+    """
+    first = host1.serve(address)
+    said = observer.answer_of(address)
+    other = {"host1": host1, "host2": host2}[where].docker
+
+    with asking_all_the_time(observer, address) as answers:
+        environment = ("-e", f"WEAVE_CIDR={address}")
+        refused = other("run", "-d", "--name", "second", *environment, "busybox", "sleep", "600")
+
+    sentence = f"weave: the address {address.ip} is in use on the network by "
+    holder = f"(the container {first[:10]})"
+    assert refused.status == 125
+    assert sentence in refused.stderr
+    assert holder in refused.stderr
+    until(lambda: other.pid("second") == 0, timeout_seconds=2)
+    assert {answer.said for answer in answers} == {said.strip()}
+    assert longest_silence(answers) < 0.5
+    assert observer.asks(address) == said
+
+
+def test_a_refused_container_can_be_started_later(
+    host1: Host, host2: Host, observer: Observer, address: IPv4Interface
+) -> None:
+    """
+    A container whose address was in use gets it, by docker start, once that is free.
+    """
+    first = host1.serve(address)
+    environment = ("-e", f"WEAVE_CIDR={address}")
+    host2.docker("run", "-d", "--name", "second", *environment, "busybox", "sh", "-c", SERVE)
+    said = observer.answer_of(address)
+
+    host1.docker.must("rm", "--force", first)
+    host2.docker.must("start", "second")
+
+    assert observer.answer_of(address, but=said)
+
+
+def test_a_crowd_of_containers_starts_at_once(
+    host1: Host,
+    host2: Host,
+    observer: Observer,
+    new_address: NewAddress,
+    record_property: RecordProperty,
+) -> None:
+    """
+    Each of twenty containers that are started at the same time, on two hosts, has its address
+    when its command begins.
+    """
+    ping = ("ping", "-c", "1", "-W", "2", str(observer.address.ip))
+    began = time.monotonic()
+    runs = [
+        (
+            new,
+            host.docker.begin("run", "-e", f"WEAVE_CIDR={new}", "busybox", "sh", "-c", SHOW, *ping),
+        )
+        for host in (host1, host2)
+        for new in (new_address() for _ in range(10))
+    ]
+    outcomes = [(new, *run.communicate(timeout=60), run.returncode) for new, run in runs]
+    took = time.monotonic() - began
+
+    assert [(str(new), "", 0) for new, _ in runs] == [
+        (out.splitlines()[0], err, status) for _, out, err, status in outcomes
+    ]
+    record_property("cluster figure", f"20 containers at once: all have pinged after {took:.1f} s")
+
+
+def longest_silence(answers: Sequence[Answer]) -> float:
+    """
+    The most seconds between two answers.
+    """
+    times = sorted(answer.at_seconds for answer in answers)
+    return max(later - earlier for earlier, later in pairwise(times))
