@@ -2,6 +2,7 @@
 For those who write adapters in Python: the hook protocol seen from the adapter, and the engine.
 
 ``hooks`` answers Powerstrip, ``engine`` asks the engine, ``events`` follows it, ``serving`` makes a
-service of an adapter, ``json_text`` changes JSON and leaves the rest of it as it is. ``testing``
-has an engine in memory, and `powerstrip.testing` calls an adapter as Powerstrip does.
+service of an adapter, ``json_text`` changes JSON and leaves the rest of it as it is, ``members``
+reads from it what the engine would. ``testing`` has an engine in memory, and `powerstrip.testing`
+calls an adapter as Powerstrip does.
 """

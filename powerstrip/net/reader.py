@@ -307,7 +307,9 @@ class MessageReader:
             return  # the write has failed, and what comes is dropped
         if body.ended:
             self._end_body()
-        elif not self._wait_for(sink) and len(data) == READ_BYTES and splice.AVAILABLE:
+        elif (
+            not self._wait_for(sink) and len(data) == READ_BYTES and splice.pays(self.stream, sink)
+        ):
             self._leave_to_the_kernel(body, sink)
 
     def _take(self, body: Body, data: bytes) -> int | None:

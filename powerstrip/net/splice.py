@@ -33,6 +33,16 @@ _TRICKLE_BYTES = 4096
 _FLAGS = (os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK) if AVAILABLE else 0
 
 
+def pays(source: Stream, sink: Stream) -> bool:
+    """
+    Whether splicing takes less of the CPU than copying.
+
+    It takes half or a third, except from a UNIX socket to TCP: what comes from there is in small
+    pages, of which TCP makes small packets (0.41 s for a GiB, and 0.28 copied in pieces of 64 KiB).
+    """
+    return AVAILABLE and (not source.is_unix or sink.is_unix)
+
+
 class Pipe:
     """
     The kernel's buffer between two sockets.

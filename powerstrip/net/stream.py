@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 READ_BYTES = 64 * 1024
 
+READS = 8
+"""How often one event has a socket read that always has more, so that others have their turn."""
+
 KEEPALIVE_SECONDS = 15
 """Go's ``net.Dialer`` and ``net.ListenConfig``."""
 
@@ -113,7 +116,7 @@ class Stream:
         self._reactor = reactor
         self._socket = transport.getHandle()
         self._fd = self._socket.fileno()
-        if self._socket.family != socket.AF_UNIX:
+        if not self.is_unix:
             _tune(self._socket)
         self._outgoing: deque[memoryview] = deque()
         self._half_closing = False
@@ -133,6 +136,13 @@ class Stream:
         Whether bytes are kept because the kernel takes no more for now.
         """
         return bool(self._outgoing)
+
+    @property
+    def is_unix(self) -> bool:
+        """
+        Whether this is a UNIX socket.
+        """
+        return self._socket.family == socket.AF_UNIX
 
     @property
     def is_write_closed(self) -> bool:
@@ -245,13 +255,13 @@ class Stream:
         """
         Whether the peer, which sends no more, is known to wait for what it is sent.
         """
-        return self._socket.family == socket.AF_UNIX and not self.peer_has_gone()
+        return self.is_unix and not self.peer_has_gone()
 
     def peer_credentials(self) -> Credentials | None:
         """
         Who connected to this socket, where it is a UNIX socket: unix(7), ``SO_PEERCRED``.
         """
-        if self._socket.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+        if not self.is_unix or not hasattr(socket, "SO_PEERCRED"):
             return None
         size = struct.calcsize("3i")
         option = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
@@ -324,17 +334,20 @@ class Stream:
         if self.splice_out is not None:
             self.splice_out.source_ready()
             return
-        try:
-            data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.end_read(error)
-            return
-        if data:
+        for _ in range(READS):
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.end_read(error)
+                return
+            if not data:
+                self.end_read(None)
+                return
             self.owner.received(data)
-        else:
-            self.end_read(None)
+            if len(data) < READ_BYTES or not self.reading or self.splice_out is not None:
+                return
 
     def doWrite(self) -> None:
         if self.splice_in is not None:
