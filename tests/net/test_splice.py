@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import pytest_twisted
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from powerstrip.net import splice
 from powerstrip.net.splice import PIPE_BYTES, Pipe
+from powerstrip.net.stream import Stream
 from tests.net.harness import OK, PING, Rig
 from tests.net.peers import bulk, carried, settle
 
@@ -53,6 +55,20 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
             splice, "fcntl", SimpleNamespace(fcntl=refuse, F_SETPIPE_SZ=fcntl.F_SETPIPE_SZ)
         )
     return str(request.param)
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "expected"),
+    [("tcp", "unix", True), ("unix", "unix", True), ("tcp", "tcp", True), ("unix", "tcp", False)],
+)
+def test_only_from_unix_sockets_to_tcp_copying_is_quicker(
+    source: str, sink: str, expected: bool
+) -> None:
+    """
+    What an engine on its socket sends a client on TCP is copied, and all else is spliced.
+    """
+    streams = [cast(Stream, SimpleNamespace(is_unix=kind == "unix")) for kind in (source, sink)]
+    assert splice.pays(*streams) == expected
 
 
 @pytest.mark.usefixtures("how")
