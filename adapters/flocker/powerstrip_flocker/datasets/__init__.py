@@ -1,0 +1,3 @@
+"""
+Datasets in a cluster: who owns which, and how one moves.
+"""
