@@ -102,9 +102,9 @@ def test_a_dataset_moves_with_what_was_written() -> None:
     """
     cluster = written(Cluster())
     assert outcome(cluster.hosts["n2"].bring("data")) is None
-    assert b"hello" == cluster.hosts["n2"].content("data")
-    assert ["n2"] == cluster.writable("data")
-    assert "n2" == cluster.owner("data")
+    assert cluster.hosts["n2"].content("data") == b"hello"
+    assert cluster.writable("data") == ["n2"]
+    assert cluster.owner("data") == "n2"
 
 
 def test_what_is_written_in_phase_one_comes_too() -> None:
@@ -113,7 +113,7 @@ def test_what_is_written_in_phase_one_comes_too() -> None:
     """
     cluster = at_step(Step.RECORD, lambda it: it.write("n1", "data", b"later"))
     assert outcome(cluster.hosts["n2"].bring("data")) is None
-    assert b"later" == cluster.hosts["n2"].content("data")
+    assert cluster.hosts["n2"].content("data") == b"later"
 
 
 def test_only_differences_go_back_and_forth() -> None:
@@ -162,11 +162,11 @@ def test_a_container_that_uses_it_keeps_it() -> None:
     cluster.hosts["n1"].bring("data")
     refused = outcome(cluster.hosts["n2"].bring("data"))
     assert isinstance(refused, InUseError)
-    assert "data is used by container-of-n1 on n1" == str(refused)
+    assert str(refused) == "data is used by container-of-n1 on n1"
     cluster.write("n1", "data", b"goes on")
     cluster.stop_containers()
     assert outcome(cluster.hosts["n2"].bring("data")) is None
-    assert b"goes on" == cluster.hosts["n2"].content("data")
+    assert cluster.hosts["n2"].content("data") == b"goes on"
 
 
 @pytest.mark.parametrize("power", [False, True])
@@ -235,7 +235,7 @@ def test_an_unfinished_move_is_undone(step: Step) -> None:
     cluster = at_step(step, lambda it: it.hosts["n2"].crash())
     cluster.hosts["n2"].bring("data")
     cluster.advance(15)
-    assert ["n1"] == cluster.writable("data")
+    assert cluster.writable("data") == ["n1"]
     cluster.write("n1", "data", b"goes on")
     check_recovered(cluster, b"goes on")
 
@@ -290,7 +290,7 @@ def test_a_foreign_dataset_of_the_same_name_is_left_alone() -> None:
     Deferred.fromCoroutine(foreign.fence("data"))
     refused = outcome(cluster.hosts["n2"].bring("data"))
     assert isinstance(refused, MoveError)
-    assert b"foreign" == cluster.hosts["n2"].content("data")
+    assert cluster.hosts["n2"].content("data") == b"foreign"
     cluster.advance(2)
     check_one_owner(cluster, b"hello")
 
@@ -330,8 +330,8 @@ def test_two_datasets_come_both_or_neither() -> None:
     assert outcome(cluster.hosts["n1"].bring("used")) is None
     assert isinstance(outcome(cluster.hosts["n2"].bring("data", "used")), InUseError)
     cluster.advance(2)
-    assert ["n1", "n1"] == [cluster.owner("data"), cluster.owner("used")]
-    assert ["n1"] == cluster.writable("data")
+    assert [cluster.owner("data"), cluster.owner("used")] == ["n1", "n1"]
+    assert cluster.writable("data") == ["n1"]
 
 
 def test_two_nodes_that_ask_at_once_have_one_winner() -> None:
@@ -368,7 +368,7 @@ def test_progress_is_told_while_it_moves() -> None:
     assert found.expected_bytes is not None
     assert found.expected_bytes // 2 == found.sent_bytes
     cluster.run_dry()
-    assert {} == process.mover.progress
+    assert process.mover.progress == {}
 
 
 def promoted(cluster: Cluster) -> object:
@@ -411,7 +411,7 @@ def test_without_a_replica_there_is_nothing_to_promote() -> None:
     cluster = written(Cluster())
     cluster.hosts["n1"].crash()
     assert isinstance(promoted(cluster), MoveError)
-    assert "n1" == cluster.owner("data")
+    assert cluster.owner("data") == "n1"
 
 
 def destroyed(cluster: Cluster, host: str) -> object:
@@ -428,8 +428,8 @@ def test_destroy_removes_all_copies() -> None:
     cluster.hosts["n2"].bring("data")
     cluster.stop_containers()
     assert destroyed(cluster, "n2") is None
-    assert {} == cluster.store.entries
-    assert [{}, {}] == [host.storage._datasets for host in cluster.hosts.values()]
+    assert cluster.store.entries == {}
+    assert [host.storage._datasets for host in cluster.hosts.values()] == [{}, {}]
     assert outcome(cluster.hosts["n1"].bring("data")) is None
 
 
@@ -469,4 +469,4 @@ def test_an_owner_that_lost_its_disk_does_not_start_with_an_empty_one() -> None:
     cluster = written(Cluster())
     cluster.hosts["n1"].storage._datasets.clear()
     assert isinstance(outcome(cluster.hosts["n1"].bring("data")), MoveError)
-    assert [] == cluster.writable("data")
+    assert cluster.writable("data") == []
