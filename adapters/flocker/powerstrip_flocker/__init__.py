@@ -1,0 +1,3 @@
+"""
+Gives containers volumes that follow them from host to host.
+"""
