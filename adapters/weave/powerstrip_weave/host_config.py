@@ -13,8 +13,8 @@ from typing import TypeAlias
 from attrs import frozen
 
 from powerstrip.adapter.json_text import Json, JsonObject
+from powerstrip.adapter.members import object_of, objects, text, texts
 from powerstrip_weave.errors import RequestError
-from powerstrip_weave.members import object_of, objects, text, texts
 
 __all__ = ["PLACE", "WaitBind", "WaitMount", "WaitVolume", "check_host_config", "set_mount"]
 

@@ -9,6 +9,14 @@ from __future__ import annotations
 from attrs import frozen
 
 from powerstrip.adapter.json_text import JsonObject, TooDeep, dump
+from powerstrip.adapter.members import (
+    Unreadable,
+    command_line,
+    load_object,
+    object_of,
+    text,
+    texts,
+)
 from powerstrip_weave.addresses import requested_addresses
 from powerstrip_weave.command import Command
 from powerstrip_weave.environment import merged_environment
@@ -21,7 +29,6 @@ from powerstrip_weave.host_config import (
     check_host_config,
     set_mount,
 )
-from powerstrip_weave.members import Unreadable, command_line, load_object, object_of, text, texts
 
 __all__ = [
     "WAIT_PROGRAM",
@@ -55,7 +62,7 @@ class ImageDefaults:
         Raises:
             ValueError: when it is not one.
         """
-        config = object_of(load_object(answer).get("Config"))
+        config = object_of(_load(answer).get("Config"))
         return cls(
             entrypoint=command_line(config.get("Entrypoint")) or (),
             cmd=command_line(config.get("Cmd")) or (),
@@ -68,7 +75,7 @@ def image_of(body: str) -> str | None:
     The name of the image in a create request, or None where there is none.
     """
     try:
-        return text(load_object(body).get("Image")) or None
+        return text(_load(body).get("Image")) or None
     except Unreadable:
         return None
 
@@ -94,11 +101,18 @@ def wait_for_network(body: str, image: ImageDefaults, mount: WaitMount) -> str:
         RequestError: when the container can't have them.
     """
     try:
-        request = load_object(body)
+        request = _load(body)
         wanted = _rewritten(request, image, mount)
         return body if wanted == request else dump(wanted)
     except Unreadable:
         return body
+    except TooDeep as error:
+        raise RequestError(str(error)) from None
+
+
+def _load(body: str) -> JsonObject:
+    try:
+        return load_object(body)
     except TooDeep as error:
         raise RequestError(str(error)) from None
 

@@ -1,5 +1,5 @@
 """
-The members of a create request, read as the engine reads them.
+The members of a request's JSON, read as the engine reads them.
 
 Sans-I/O: JSON values in, typed values out.
 
@@ -9,8 +9,7 @@ of two the last, but Powerstrip refuses such a body before a hook sees it.
 
 from __future__ import annotations
 
-from powerstrip.adapter.json_text import Json, JsonObject, TooDeep, load
-from powerstrip_weave.errors import RequestError
+from powerstrip.adapter.json_text import Json, JsonObject, load
 
 __all__ = ["Unreadable", "command_line", "load_object", "object_of", "objects", "text", "texts"]
 
@@ -27,12 +26,10 @@ def load_object(body: str) -> JsonObject:
 
     Raises:
         Unreadable: when the body is not an object.
-        RequestError: when it is nested too deep to be read here.
+        TooDeep: when it is nested too deep to be read here; the engine may read it.
     """
     try:
         value = load(body)
-    except TooDeep as error:
-        raise RequestError(str(error)) from None
     except ValueError:
         raise Unreadable("not JSON") from None
     if value is None:
