@@ -1,0 +1,3 @@
+"""
+Where datasets are kept on a host: file systems with snapshots.
+"""
