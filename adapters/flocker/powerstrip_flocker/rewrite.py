@@ -3,6 +3,9 @@ The request that creates a container, changed so that it mounts datasets where t
 
 Sans-I/O: the body of a create request in, what it asks for and the body for the engine out. What
 can't be read, because the engine will refuse it, asks for nothing.
+
+The body of a start request, which could be a ``HostConfig`` up to API 1.23, is read in the same
+way, unless it has a member ``HostConfig``, which no engine looks at there.
 """
 
 from __future__ import annotations

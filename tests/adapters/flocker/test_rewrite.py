@@ -50,6 +50,17 @@ BINDS = [
 ]
 """Entries of Binds, before and after."""
 
+UNTOUCHED: list[JsonObject] = [
+    {"Type": "bind", "Source": "/srv//x/", "Target": "/flocker/a"},
+    {"Type": "bind", "Source": "flocker/a", "Target": "/data"},
+    {"Type": "bind", "Target": "/flocker/a"},
+    {"Type": "volume", "Source": "flocker", "Target": "/data"},
+    {"Type": "volume", "Source": "/flocker/a", "Target": "/data"},
+    {"Type": "tmpfs", "Target": "/flocker/a", "TmpfsOptions": {"Mode": Number("511")}},
+    {"Source": "/flocker/a", "Target": "/data"},
+    {"Type": "Bind", "Source": "/flocker/a", "Target": "/data"},
+]
+
 MOUNTS: list[tuple[JsonObject, JsonObject]] = [
     (
         {"Type": "bind", "Source": "/flocker/a", "Target": "/data"},
@@ -81,19 +92,7 @@ MOUNTS: list[tuple[JsonObject, JsonObject]] = [
             "Consistency": "cached",
         },
     ),
-    *(
-        (mount, mount)
-        for mount in (
-            {"Type": "bind", "Source": "/srv//x/", "Target": "/flocker/a"},
-            {"Type": "bind", "Source": "flocker/a", "Target": "/data"},
-            {"Type": "bind", "Target": "/flocker/a"},
-            {"Type": "volume", "Source": "flocker", "Target": "/data"},
-            {"Type": "volume", "Source": "/flocker/a", "Target": "/data"},
-            {"Type": "tmpfs", "Target": "/flocker/a", "TmpfsOptions": {"Mode": Number("511")}},
-            {"Source": "/flocker/a", "Target": "/data"},
-            {"Type": "Bind", "Source": "/flocker/a", "Target": "/data"},
-        )
-    ),
+    *((mount, mount) for mount in UNTOUCHED),
 ]
 """Entries of Mounts, before and after."""
 
