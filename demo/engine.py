@@ -148,6 +148,18 @@ class PrivateEngine:
             self._wait_for_dockerd()
         self._start_dockerd(timeout_seconds)
 
+    def kill(self) -> None:
+        """
+        End dockerd as a crash would; `restart` starts it on what it has left.
+
+        Its containerd, which the kernel ends with it, is waited for: a dockerd that finds its
+        process id still taken tries to reach it until it gives up.
+        """
+        programs = [p for p in self._programs() if not _proc(p, "comm").startswith("containerd-sh")]
+        os.kill(self.pid, signal.SIGKILL)
+        self._wait_for_dockerd()
+        _wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in programs))
+
     def import_busybox(self) -> None:
         """
         Make the image ``busybox:latest`` of the machine's own static busybox.

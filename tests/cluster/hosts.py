@@ -32,6 +32,9 @@ The shell is process 1, and one that has no trap takes no notice of SIGTERM.
 SHOW = 'ip -o -4 addr show ethwe | awk \'{ print $4 }\'; exec "$0" "$@"'
 """A container's command: prints its address, and becomes what follows it."""
 
+PATIENCE_SECONDS = 0.2
+"""How long one answer may take, which is a thousand times what it does."""
+
 
 class Host:
     """
@@ -98,7 +101,7 @@ class Observer:
         """
         What a server answers to one request, or None where it doesn't.
         """
-        connection = http.client.HTTPConnection(str(address.ip), timeout=1)
+        connection = http.client.HTTPConnection(str(address.ip), timeout=PATIENCE_SECONDS)
         with (
             Namespace(self.namespace) as namespace,
             closing(connection),

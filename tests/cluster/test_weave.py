@@ -5,57 +5,17 @@ Addresses of the weave adapter on two hosts.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from ipaddress import IPv4Interface
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
-from attrs import frozen
 
+from tests.cluster.asking import asking_all_the_time, longest_silence
 from tests.cluster.hosts import SERVE, SHOW, Host, Observer, until
 
 NewAddress = Callable[[], IPv4Interface]
 RecordProperty = Callable[[str, object], None]
-
-HERE = Path(__file__).parent
-
-
-@frozen
-class Answer:
-    """
-    One answer of a server.
-    """
-
-    at_seconds: float
-    said: str
-
-    @classmethod
-    def parse(cls, line: str) -> Answer:
-        at_seconds, said = line.split()
-        return cls(float(at_seconds), said)
-
-
-@contextmanager
-def asking_all_the_time(observer: Observer, address: IPv4Interface) -> Iterator[list[Answer]]:
-    """
-    An open loop of requests from the observer. The answers are there when it has ended.
-    """
-    command = [sys.executable, str(HERE / "open_loop.py"), str(address.ip)]
-    answers: list[Answer] = []
-    with subprocess.Popen(
-        ["nsenter", f"--net={observer.namespace}", *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as loop:
-        assert loop.stdout is not None
-        answers.append(Answer.parse(loop.stdout.readline()))
-        yield answers
-        answers += map(Answer.parse, loop.communicate()[0].splitlines())
 
 
 def test_containers_reach_each_other_across_hosts(
@@ -213,11 +173,3 @@ def test_a_crowd_of_containers_starts_at_once(
         (out.splitlines()[0], err, status) for _, out, err, status in outcomes
     ]
     record_property("cluster figure", f"20 containers at once: all have pinged after {took:.1f} s")
-
-
-def longest_silence(answers: Sequence[Answer]) -> float:
-    """
-    The most seconds between two answers.
-    """
-    times = sorted(answer.at_seconds for answer in answers)
-    return max(later - earlier for earlier, later in pairwise(times))

@@ -94,3 +94,14 @@ def test_containers_survive_a_restart(own: PrivateEngine) -> None:
     own.restart()
 
     assert running(own) == ["/sleeper"]
+
+
+def test_containers_survive_a_crash(own: PrivateEngine) -> None:
+    """
+    An engine that was killed has its containers when it is restarted, and starts them again.
+    """
+    own.kill()
+
+    own.restart()
+
+    assert running(own) == ["/sleeper"]
