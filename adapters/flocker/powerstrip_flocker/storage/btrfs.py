@@ -1,0 +1,323 @@
+"""
+Datasets as subvolumes of btrfs.
+
+Below the path that is given, ``:datasets/NAME`` has the subvolume ``:data``, which is mounted at
+``NAME`` while it is writable, and for each snapshot ``SNAPSHOT/SNAPSHOT``. Of a dataset whose
+newest snapshot is all that it is, there need not be a ``:data``: it is made from that.
+
+Snapshots stay read-only. One that was received and is then made writable loses, or worse keeps,
+its received UUID, and with it what incremental streams are built on (btrfs-subvolume(8),
+"SUBVOLUME FLAGS"). And those of what was received are taken of a writable copy: a read-only one
+would have the same received UUID.
+
+A subvolume that is made read-only can still be written by who has a file of it open; so it has to
+be unmounted before, which fails then.
+
+I/O: files, and runs ``btrfs``, ``mount`` and ``umount``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zope.interface import implementer
+
+from powerstrip_flocker.errors import StorageError
+from powerstrip_flocker.interfaces import IStorage, Snapshot, Space
+from powerstrip_flocker.storage.command import Commands, StorageReactor
+from powerstrip_flocker.storage.mounts import Mounts
+
+__all__ = ["BtrfsStorage"]
+
+DATASETS = ":datasets"
+DATA = ":data"
+RECEIVING = ":receiving"
+TAKING = ":taking"
+DESTROYING = ":destroying"
+"""What no dataset and no snapshot can be called has a colon."""
+
+TRAILER = "powerstrip-flocker"
+"""Follows each stream, with the time of its snapshot, which btrfs doesn't send."""
+
+SEND = f"""
+set -e
+taken=$(stat --format=%.Y "$1")
+if [ "$#" -gt 1 ]; then
+    btrfs send -q -p "$2/${{2##*/}}" "$1/${{1##*/}}"
+else
+    btrfs send -q "$1/${{1##*/}}"
+fi
+echo "{TRAILER} $taken"
+"""
+
+RECEIVE = f"""
+refuse() {{
+    echo "cannot receive into $1: $2" >&2
+    exit 1
+}}
+set -e
+home=$1 base=$2
+if [ -z "$base" ]; then
+    for there in "$home/{DATA}" "$home"/[!:]*; do
+        [ ! -e "$there" ] || refuse "$home" "it is here already"
+    done
+    mkdir -p "$home"
+fi
+cd "$home"
+if [ -n "$base" ]; then
+    [ ! -e "{DATA}" ] || refuse "$home" "it may have been modified since $base"
+    newest=$(btrfs inspect-internal rootid "$base/$base")
+    for other in [!:]*; do
+        [ ! -e "$other/$other" ] ||
+            [ "$(btrfs inspect-internal rootid "$other/$other")" -le "$newest" ] ||
+            refuse "$home" "$other is later than $base"
+    done
+fi
+mkdir "{RECEIVING}"
+btrfs receive -q -e "{RECEIVING}"
+read -r trailer taken || refuse "$home" "the stream is cut"
+[ "$trailer" = "{TRAILER}" ] || refuse "$home" "no such stream is known"
+snapshot=$(ls "{RECEIVING}")
+touch --date="@$taken" "{RECEIVING}"
+sync --file-system .
+mv --no-target-directory "{RECEIVING}" "./$snapshot"
+sync --file-system .
+"""
+"""
+Receives beside the snapshots that are here. What was received is one of them once it is complete.
+"""
+
+
+@implementer(IStorage)
+class BtrfsStorage:
+    """
+    The datasets below one directory of a btrfs.
+    """
+
+    def __init__(self, reactor: StorageReactor, path: Path) -> None:
+        self._commands = Commands(reactor)
+        self._mounts = Mounts(self._commands)
+        self._path = path
+        self._datasets = path / DATASETS
+
+    async def start(self) -> None:
+        kind = await self._commands.run("stat", "--file-system", "--format=%T", str(self._path))
+        if kind.strip() != "btrfs":
+            raise StorageError(f"{self._path} is not on btrfs")
+        self._datasets.mkdir(mode=0o700, exist_ok=True)
+        for home in list(self._datasets.iterdir()):
+            if home.name.endswith(DESTROYING):
+                await self._remove(home)
+            else:
+                await self.forget_partial(home.name)
+
+    async def names(self) -> Sequence[str]:
+        found = (home.name for home in self._datasets.iterdir() if ":" not in home.name)
+        return sorted(name for name in found if self._is_here(name))
+
+    async def create(self, name: str) -> None:
+        if self._is_here(name):
+            raise StorageError(f"cannot create {name}: it is here already")
+        self._home(name).mkdir(exist_ok=True)
+        await self._btrfs("subvolume", "create", str(self._data(name)))
+        await self.set_writable(name)
+
+    async def exists(self, name: str) -> bool:
+        return self._is_here(name)
+
+    def mount_point(self, name: str) -> Path:
+        return self._path / name
+
+    async def is_writable(self, name: str) -> bool:
+        return await self._mounts.at(self.mount_point(name)) is not None
+
+    async def set_writable(self, name: str) -> None:
+        await self._make_data(name)
+        await self._set_read_only(name, False)
+        if not await self.is_writable(name):
+            self.mount_point(name).mkdir(exist_ok=True)
+            await self._mount(name)
+
+    async def fence(self, name: str) -> None:
+        self._refuse_missing(name)
+        await self._unmount(name)
+        if self._data(name).exists():
+            await self._set_read_only(name, True)
+
+    async def snapshot(self, name: str, snapshot: str) -> Snapshot:
+        await self.forget_partial(name)
+        await self._make_data(name)
+        if self._snapshot(name, snapshot).exists():
+            raise StorageError(f"cannot take the snapshot {snapshot} of {name}: it is here already")
+        taking = self._home(name) / TAKING
+        taking.mkdir()
+        # It has the data on disk before it ends: btrfs-subvolume(8), "snapshot".
+        source, target = str(self._data(name)), str(taking / snapshot)
+        await self._btrfs("subvolume", "snapshot", "-r", source, target)
+        taking.rename(self._home(name) / snapshot)
+        await self._btrfs("filesystem", "sync", str(self._home(name)))
+        if not await self.is_writable(name):
+            await self._delete(self._data(name))
+        return next(it for it in await self.snapshots(name) if it.name == snapshot)
+
+    async def snapshots(self, name: str) -> Sequence[Snapshot]:
+        self._refuse_missing(name)
+        found = {}
+        for snapshot in self._snapshot_names(name):
+            path = self._snapshot(name, snapshot)
+            try:
+                shown = await self._show(path)
+                created_seconds = path.parent.stat().st_mtime
+            except (StorageError, FileNotFoundError):
+                if path.exists():
+                    raise
+                continue  # it was deleted meanwhile
+            received = shown["Received UUID"]
+            identity = shown["UUID"] if received == "-" else received
+            found[int(shown["Subvolume ID"])] = Snapshot(snapshot, identity, created_seconds)
+        return [found[number] for number in sorted(found)]
+
+    async def delete_snapshot(self, name: str, snapshot: str) -> None:
+        await self._make_data(name)
+        await self._delete(self._snapshot(name, snapshot))
+        if (self._home(name) / snapshot).exists():
+            (self._home(name) / snapshot).rmdir()
+
+    async def roll_back(self, name: str, snapshot: str) -> None:
+        order = [it.name for it in await self.snapshots(name)]
+        if snapshot not in order:
+            raise StorageError(f"cannot roll {name} back: there is no snapshot {snapshot}")
+        is_writable = await self.is_writable(name)
+        await self._unmount(name)
+        await self._delete(self._data(name))
+        for later in reversed(order[order.index(snapshot) + 1 :]):
+            await self._delete(self._snapshot(name, later))
+            (self._home(name) / later).rmdir()
+        if is_writable:
+            await self.set_writable(name)
+
+    def sending(self, name: str, snapshot: str, base: str | None) -> Sequence[str]:
+        wanted = [snapshot] if base is None else [snapshot, base]
+        paths = [str(self._home(name) / it) for it in wanted]
+        return self._commands.line("sh", "-c", SEND, "send", *paths)
+
+    def receiving(self, name: str, base: str | None) -> Sequence[str]:
+        return self._commands.line(
+            "sh", "-c", RECEIVE, "receive", str(self._home(name)), base or ""
+        )
+
+    async def forget_partial(self, name: str) -> None:
+        home = self._home(name)
+        for partial in (home / RECEIVING, home / TAKING):
+            if partial.exists():
+                for subvolume in list(partial.iterdir()):
+                    await self._delete(subvolume)
+                partial.rmdir()
+        if home.exists() and not self._is_here(name):
+            await self._remove(home)
+
+    async def estimate_bytes(self, name: str, snapshot: str, base: str | None) -> int | None:
+        if base is not None:
+            return None
+        return (await self._usage(self._snapshot(name, snapshot)))[0]
+
+    async def space(self, name: str) -> Space:
+        self._refuse_missing(name)
+        _total, exclusive, shared = await self._usage(self._home(name))
+        found = os.statvfs(self._path)
+        return Space(exclusive + shared, found.f_bavail * found.f_frsize)
+
+    async def destroy(self, name: str) -> None:
+        home = self._home(name)
+        if not home.exists():
+            return
+        await self._unmount(name)
+        doomed = home.with_name(name + DESTROYING)
+        if doomed.exists():
+            await self._remove(doomed)
+        home.rename(doomed)
+        await self._remove(doomed)
+        if self.mount_point(name).exists():
+            self.mount_point(name).rmdir()
+
+    # Where things are
+
+    def _home(self, name: str) -> Path:
+        return self._datasets / name
+
+    def _data(self, name: str) -> Path:
+        return self._home(name) / DATA
+
+    def _snapshot(self, name: str, snapshot: str) -> Path:
+        return self._home(name) / snapshot / snapshot
+
+    def _snapshot_names(self, name: str) -> Sequence[str]:
+        found = [it.name for it in self._home(name).iterdir() if ":" not in it.name]
+        return [it for it in found if self._snapshot(name, it).exists()]
+
+    def _is_here(self, name: str) -> bool:
+        home = self._home(name)
+        return home.exists() and (self._data(name).exists() or bool(self._snapshot_names(name)))
+
+    def _refuse_missing(self, name: str) -> None:
+        if not self._is_here(name):
+            raise StorageError(f"there is no dataset {name}")
+
+    # What is done to them
+
+    async def _make_data(self, name: str) -> None:
+        """
+        Have a writable subvolume with what the newest snapshot has, where there is none.
+        """
+        self._refuse_missing(name)
+        if not self._data(name).exists():
+            newest = (await self.snapshots(name))[-1]
+            source = str(self._snapshot(name, newest.name))
+            await self._btrfs("subvolume", "snapshot", source, str(self._data(name)))
+
+    async def _set_read_only(self, name: str, is_read_only: bool) -> None:
+        value = "true" if is_read_only else "false"
+        await self._btrfs("property", "set", "-t", "subvol", str(self._data(name)), "ro", value)
+
+    async def _unmount(self, name: str) -> None:
+        path = self.mount_point(name)
+        await self._mounts.unmount(
+            path, lambda: self._commands.run("umount", str(path)), lambda: self._mount(name)
+        )
+
+    async def _mount(self, name: str) -> None:
+        data, path = str(self._data(name)), str(self.mount_point(name))
+        await self._commands.run("mount", "--bind", data, path)
+
+    async def _remove(self, home: Path) -> None:
+        """
+        Delete a dataset's directory with all that is in it.
+        """
+        for subvolume in [home / DATA, *home.glob("*/*")]:
+            if subvolume.parent.name != DATA:
+                await self._delete(subvolume)
+        shutil.rmtree(home)
+
+    async def _delete(self, subvolume: Path) -> None:
+        if subvolume.exists():
+            await self._btrfs("subvolume", "delete", str(subvolume))
+
+    async def _show(self, subvolume: Path) -> Mapping[str, str]:
+        lines = (await self._btrfs("subvolume", "show", str(subvolume))).splitlines()
+        pairs = (line.strip().partition(":") for line in lines[1:])
+        return {name: value.strip() for name, _, value in pairs}
+
+    async def _usage(self, path: Path) -> tuple[int, int, int]:
+        """
+        The bytes of all files below a path; of those, what is only in one of them; and what is
+        shared by several, once. All are looked at, so it takes a while where there are many.
+        """
+        lines = await self._btrfs("filesystem", "du", "-s", "--raw", str(path))
+        total, exclusive, shared = lines.splitlines()[-1].split()[:3]
+        return int(total), int(exclusive), int(shared)
+
+    async def _btrfs(self, *arguments: str) -> str:
+        return await self._commands.run("btrfs", *arguments)
