@@ -239,8 +239,11 @@ class Keeper:
         await self.storage.fence(name)
 
     async def _make(self, entry: Entry) -> None:
-        if not await self.storage.exists(entry.record.name):
-            await self.storage.create(entry.record.name)
+        name = entry.record.name
+        if not await self.storage.exists(name):
+            await self.storage.create(name)
+        elif await self.storage.snapshots(name):
+            raise MoveError(f"{self.node} has another dataset that is called {name}")
         await self.ledger.replace(entry, evolve(entry.record, generation=1))
 
     async def _owned(self, claim: Claim) -> Entry:

@@ -136,10 +136,11 @@ class Mover:
             entry = await self.keeper.ledger.get(name)
             if entry is None or entry.record.owner == self.keeper.node:
                 raise MoveError(f"{name} is not another node's")
-            await self._refuse_living(entry.record)
             await self.keeper.look(name)
             move = _Move(await self._claim(entry), entry, None)
             try:
+                # Under the claim: an owner that starts from now on leaves what is fenced so.
+                await self._refuse_living(entry.record)
                 snapshot = await self._newest_here(entry.record)
                 await self.keeper.storage.roll_back(name, snapshot.name)
                 # The owner that is gone shares what it shared, but has more: it is not a replica.
@@ -207,6 +208,8 @@ class Mover:
     async def _fetch_all(self, entry: Entry, moves: list[_Move]) -> None:
         name = entry.record.name
         if entry.record.generation == 0:
+            # Its owner may have been told that it could not be written down, when it was.
+            await self.peer(entry.record.owner).look(name)
             raise ConflictError(f"{name} is being created on {entry.record.owner}")
         await self.keeper.at(Step.CLAIM, name)
         peer = self.peer(entry.record.owner)
