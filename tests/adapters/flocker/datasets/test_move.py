@@ -20,7 +20,7 @@ from powerstrip_flocker.interfaces import IPeer, IUses, Snapshot
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from tests.adapters.flocker.datasets.cluster import FILE, Cluster, FakePeer, FakeUses
+from tests.adapters.flocker.datasets.cluster import FILE, Cluster, FakePeer, FakeUses, Fate
 
 OLD_SIDE = {Step.SNAPSHOT, Step.FENCE, Step.LAST_SNAPSHOT}
 COMMITTED = {Step.WRITABLE, Step.PRUNE}
@@ -470,3 +470,29 @@ def test_an_owner_that_lost_its_disk_does_not_start_with_an_empty_one() -> None:
     cluster.hosts["n1"].storage._datasets.clear()
     assert isinstance(outcome(cluster.hosts["n1"].bring("data")), MoveError)
     assert cluster.writable("data") == []
+
+
+def test_a_creation_that_was_written_down_late_is_found() -> None:
+    """
+    Its caller was told that it failed; whoever asks next has its owner make it after all.
+    """
+    cluster = Cluster()
+    cluster.start()
+    cluster.is_stepped = True
+    failed = cluster.hosts["n1"].bring("data")
+    while cluster.held[0].what != "ledger.create":
+        cluster.let(cluster.held[0])
+    cluster.let(cluster.held[0], Fate.LATE)
+    cluster.run_dry()
+    assert isinstance(outcome(failed), LedgerError)
+    cluster.deliver()
+    assert cluster.store.entries["data"].record.generation == 0
+    assert isinstance(settled(cluster, "n2"), ConflictError)
+    assert settled(cluster, "n2") is None
+    assert cluster.writable("data") == ["n2"]
+
+
+def settled(cluster: Cluster, host: str) -> object:
+    asked = cluster.hosts[host].bring("data")
+    cluster.run_dry()
+    return outcome(asked)
