@@ -86,7 +86,8 @@ class IStorage(Interface):
 
     async def is_writable(name: str) -> bool:
         """
-        Whether it can be written, as opposed to a replica or one that is fenced.
+        Whether it can be written, as opposed to a replica or one that is fenced. After a reboot
+        none can, until `set_writable`.
         """
 
     async def set_writable(name: str) -> None:
