@@ -111,8 +111,12 @@ def observer(hosts: list[Host]) -> Observer:
     A container on the second host, from which others are looked at.
     """
     address = IPv4Interface((NETWORK.network.broadcast_address - 1, NETWORK.network.prefixlen))
-    hosts[1].run(address, "--name", OBSERVER, "busybox", "sleep", "100000")
-    return Observer(Path(f"/proc/{hosts[1].docker.pid(OBSERVER)}/ns/net"), address)
+    hosts[1].serve(address, "--name", OBSERVER)
+    return Observer(
+        Path(f"/proc/{hosts[1].docker.pid(OBSERVER)}/ns/net"),
+        address,
+        hosts[1].docker.must("exec", OBSERVER, "cat", "/www/index.html"),
+    )
 
 
 @pytest.fixture

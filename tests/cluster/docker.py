@@ -81,7 +81,9 @@ class Docker:
         What programs have to know to speak to this host.
         """
         others = {name: value for name, value in os.environ.items() if "DOCKER_" not in name}
-        return {**others, "DOCKER_HOST": self.host, "DOCKER_CONFIG": str(self.config)}
+        settings = {"DOCKER_HOST": self.host, "DOCKER_CONFIG": str(self.config)}
+        # The old builder is part of each client.
+        return {**others, **settings, "DOCKER_BUILDKIT": "0"}
 
     def pid(self, container: str) -> int:
         """

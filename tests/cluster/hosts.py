@@ -20,7 +20,7 @@ from tests.adapters.weave.networks.kernel_hosts import echoes_from
 from tests.cluster.docker import Docker
 
 SERVE = (
-    "trap 'exit 0' TERM; mkdir /www; cat /proc/sys/kernel/random/uuid >/www/index.html;"
+    "trap 'exit 0' TERM; mkdir -p /www; cat /proc/sys/kernel/random/uuid >/www/index.html;"
     " httpd -f -h /www & wait"
 )
 """
@@ -89,6 +89,8 @@ class Observer:
 
     namespace: Path
     address: IPv4Interface
+    says: str
+    """What it serves itself."""
 
     def pings(self, address: IPv4Address) -> bool:
         """
@@ -109,7 +111,7 @@ class Observer:
         ):
             namespace.within(connection.connect)
             connection.request("GET", "/index.html")
-            return connection.getresponse().read().decode()
+            return connection.getresponse().read().decode().strip()
         return None
 
     def answer_of(self, address: IPv4Interface, but: str | None = None) -> str:

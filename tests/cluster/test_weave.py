@@ -84,7 +84,7 @@ def test_an_address_moves_with_its_container(
         stopped = time.monotonic()
         new = host2.serve(address)
         started = time.monotonic()
-        said = observer.answer_of(address).strip()
+        said = observer.answer_of(address)
         until(lambda: time.monotonic() > started + 0.5)
 
     last_of_old = max(answer.at_seconds for answer in answers if answer.said != said)
@@ -123,7 +123,7 @@ def test_an_address_in_use_is_refused(
     assert sentence in refused.stderr
     assert holder in refused.stderr
     until(lambda: other.pid("second") == 0, timeout_seconds=2)
-    assert {answer.said for answer in answers} == {said.strip()}
+    assert {answer.said for answer in answers} == {said}
     assert longest_silence(answers) < 0.5
     assert observer.asks(address) == said
 
