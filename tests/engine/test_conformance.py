@@ -92,6 +92,8 @@ def proxied(
     return {mode: Shell(engine, proxy.docker_host, places) for mode, proxy in proxies.items()}
 
 
+HERE = Path(__file__)
+
 Outcomes = Mapping[Mode | None, Outcome]
 
 
@@ -107,7 +109,8 @@ def outcomes(
     """
     modes: dict[str, list[Mode]] = {}
     for item in request.session.items:
-        if isinstance(item, pytest.Function) and "command" in getattr(item, "fixturenames", ()):
+        if item.path == HERE and "command" in getattr(item, "fixturenames", ()):
+            assert isinstance(item, pytest.Function)
             mode, command = (item.callspec.params[name] for name in ("mode", "command"))
             modes.setdefault(command.name, []).append(mode)
 
