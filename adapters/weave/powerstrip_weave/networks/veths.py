@@ -32,6 +32,13 @@ from powerstrip_weave.networks.past_iptables import PastIptables
 UNFINISHED_INTERFACE = "ethwe-new"
 """What ``ethwe`` is called until it has its addresses."""
 
+_DORMANT = {"operstate": "DORMANT", "linkmode": 1}
+_AWAKE = {"operstate": "UP", "linkmode": 0}
+"""
+IF_LINK_MODE_DORMANT is 1, IF_LINK_MODE_DEFAULT is 0: an interface that has
+all but the word of who sees to it (the kernel's Documentation/networking/operstates.rst).
+"""
+
 _PREFIX = "wv-"
 _CONTAINER_MAC, _HOST_MAC = "76", "72"
 """The first byte: locally administered, and no group's (RFC 7042 §2.1)."""
@@ -146,13 +153,16 @@ class Attacher:
         with closing(ArpSocket(namespace, UNFINISHED_INTERFACE)) as arp:
             claim(arp, addresses, self.times)
         # Down, for no kernel before 6.2 renames an interface that is up. Once it is up again it is
-        # ethwe and has all of its addresses, which is what the container waits for.
-        inside.change(interface, state="down")
+        # ethwe and has all of its addresses. The bridge hears of that a moment later; the container
+        # waits until the interface is running, which one that is dormant is not.
+        inside.change(interface, state="down", **_DORMANT)
         for address in addresses:
             inside.add_address(interface, address)
         inside.change(interface, ifname=CONTAINER_INTERFACE)
         inside.change(interface, state="up")
         _wait_until_connected(host, end)
+        inside.change(interface, **_AWAKE)
+        _wait_until_running(inside, interface)
         namespace.check_running()
         return announced(namespace, CONTAINER_INTERFACE, addresses)
 
@@ -246,6 +256,7 @@ def _is_attached(
         and end.alias == container.id
         and end.is_forwarding
         and interface.is_up
+        and interface.is_running
         and {address for _, address in inside.addresses(interface.index)} == set(addresses)
     )
 
@@ -271,6 +282,11 @@ def _wait_until_connected(host: Links, index: int) -> None:
     """
     if not host.wait_until(index, lambda link: link.is_running and link.is_forwarding):
         raise NetworkError(f"the bridge {BRIDGE} does not take the container's frames")
+
+
+def _wait_until_running(inside: Links, index: int) -> None:
+    if not inside.wait_until(index, lambda link: link.is_running):
+        raise NetworkError(f"the interface {CONTAINER_INTERFACE} does not come up")
 
 
 def _bridge(host: Links) -> Link:
