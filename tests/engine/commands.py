@@ -442,7 +442,8 @@ WATCHING = (
         "null local",
     ),
     Command("inspect -s", "docker inspect -s -f '{{.SizeRootFs}}' still", r"\d{5}"),
-    Command("inspect: no such object", "docker inspect box nosuch", "No such object", status=1),
+    # Of a container that no other row executes anything in, which would show.
+    Command("inspect: no such object", "docker inspect still nosuch", "No such object", status=1),
     Command("diff", "docker diff still | sort", "A /tree/sub/leaf"),
     Command("diff: no such container", "docker diff nosuch", "No such container", status=1),
 )
