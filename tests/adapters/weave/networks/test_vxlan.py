@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -19,16 +18,13 @@ from attrs import evolve
 from powerstrip_weave.errors import AddressInUse, NetworkError, NotRunning
 from powerstrip_weave.interfaces import RunningContainer
 from powerstrip_weave.networks.arp import ProbeTimes
-from powerstrip_weave.networks.links import Links
 from powerstrip_weave.networks.namespaces import namespace_of
 from powerstrip_weave.networks.peers import PeerList
-from powerstrip_weave.networks.veths import host_end_name
 from powerstrip_weave.networks.vxlan import ANNOUNCE_INTERVAL_SECONDS, BEAT_SECONDS
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 
 from tests.adapters.weave.networks.contract import A, B, NetworkContract
 from tests.adapters.weave.networks.kernel_hosts import (
@@ -102,33 +98,6 @@ async def until(holds: Callable[[], bool], *hosts: KernelHost) -> None:
         for host in hosts:
             host.clock.advance(BEAT_SECONDS)
         await pause(0.02)
-
-
-@contextmanager
-def busy_kernel() -> Iterator[None]:
-    """
-    Have the kernel make and remove networks all the time.
-    """
-    make = "unshare --net ip link add psw0 type veth peer name psw1"
-    with subprocess.Popen(["sh", "-c", f"while {make}; do :; done"]) as maker:
-        yield
-        maker.kill()
-
-
-def is_connected_once_it_runs(host: KernelHost, container: RunningContainer) -> bool:
-    """
-    Whether a container is on the bridge in the moment in which its interface runs.
-    """
-    with (
-        namespace_of(container) as namespace,
-        Links(namespace) as inside,
-        Links(host.namespace) as links,
-    ):
-        ethwe = inside.find("ethwe")
-        while ethwe is None or not ethwe.is_running:
-            ethwe = inside.find("ethwe")
-        end = links.find(host_end_name(container.id))
-        return end is not None and end.is_forwarding
 
 
 class TestVxlanNetwork(NetworkContract):
@@ -538,23 +507,6 @@ class TestContainers:
         )
         first = next(iter(containers))
         assert [reaches(first, address(n)) for n in range(1, 20)] == [True] * 19
-
-    @pytest_twisted.ensureDeferred
-    async def test_a_container_does_not_go_on_before_the_bridge(
-        self, hosts: list[KernelHost]
-    ) -> None:
-        """
-        Its interface runs only once the bridge takes its frames, which the kernel is in no hurry
-        to let the bridge know where it has much to do.
-        """
-        host = hosts[0]
-        with busy_kernel():
-            for number in range(1, 21):
-                container = host.run()
-                connected = deferToThread(is_connected_once_it_runs, host, container)
-                address = IPv4Interface((A.ip + number, 16))
-                await Deferred.fromCoroutine(host.network.attach(container, (address,)))
-                assert await connected
 
     @pytest_twisted.ensureDeferred
     async def test_a_successor_finds_all(self, hosts: list[KernelHost]) -> None:
