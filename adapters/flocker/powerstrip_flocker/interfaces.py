@@ -1,11 +1,11 @@
 """
-The seams of the adapter: where datasets are kept, where it is written down who owns them, what
-nodes do for each other, and who uses a dataset.
+The seams of the adapter: what hooks ask for, where datasets are kept, where it is written down who
+owns them and where nodes are found, what nodes do for each other, and who uses a dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -330,6 +330,36 @@ class IPeer(Interface):
             identity: The record's. A replica of another one stays.
         """
 
+    async def bring(name: str) -> None:
+        """
+        Have a dataset moved to that node.
+        """
+
+
+class INodes(Interface):
+    """
+    Where the nodes of the cluster are found.
+
+    Raises:
+        LedgerError: by any method, when it can't be said.
+    """
+
+    async def announce(node: str, address: str) -> None:
+        """
+        Say where a node lets other nodes in, as in ``192.0.2.1:4523``, in place of what was said
+        before.
+        """
+
+    async def address(node: str) -> str | None:
+        """
+        Where a node lets others in, or None where none of this name has ever said it.
+        """
+
+    async def all() -> Mapping[str, str]:
+        """
+        The addresses of all nodes, by name.
+        """
+
 
 class IUses(Interface):
     """
@@ -348,4 +378,38 @@ class IUses(Interface):
         """
         A container is about to be created that uses it. It counts as one until it has been seen,
         or can't come any more.
+        """
+
+
+class IDatasets(Interface):
+    """
+    Datasets, as the hooks ask for them: the cluster's own, or those of Flocker's control service.
+
+    Raises:
+        FlockerError: by any method, with the sentence that the docker command prints.
+    """
+
+    async def start() -> None:
+        """
+        Make ready. Nothing is asked for before this has ended.
+        """
+
+    async def stop() -> None:
+        """
+        Ask nothing of others any more. Datasets stay as they are.
+        """
+
+    async def have(names: Sequence[str]) -> Mapping[str, Path]:
+        """
+        Have datasets here, writable, for a container that is about to be created or started: all,
+        or each stays where it was. From now on the container counts as one that uses them.
+
+        Returns:
+            Where they are mounted, by name.
+        """
+
+    async def mount_points() -> Mapping[str, Path]:
+        """
+        Where datasets are mounted here when they are here, by name: those of all names that are
+        known, also where they are elsewhere now.
         """
