@@ -121,16 +121,22 @@ class Keeper:
                 self._watches.pop(name, None)
             return found
 
-    async def use(self, name: str) -> None:
+    async def own(self, name: str) -> None:
         """
-        Let a container be created that uses a dataset, which has to be this node's.
+        Make a dataset writable, which has to be this node's.
 
         Raises:
             ConflictError: It is not, or is about not to be any more.
         """
         async with self.lock(name):
-            if await self._settle(name) is not Copy.OWN:
-                raise ConflictError(f"{name} is being moved away from {self.node}: try again")
+            await self._make_own(name)
+
+    async def use(self, name: str) -> None:
+        """
+        As `own`, and let a container be created that uses it.
+        """
+        async with self.lock(name):
+            await self._make_own(name)
             self.uses.expect(name)
 
     async def prepare(self, claim: Claim) -> Sequence[Snapshot]:
@@ -204,6 +210,10 @@ class Keeper:
         """
         for snapshot in unshared(record, await self.storage.snapshots(record.name)):
             await self.storage.delete_snapshot(record.name, snapshot.name)
+
+    async def _make_own(self, name: str) -> None:
+        if await self._settle(name) is not Copy.OWN:
+            raise ConflictError(f"{name} is being moved away from {self.node}: try again")
 
     async def _settle(self, name: str) -> Copy:
         if name in self.arriving:

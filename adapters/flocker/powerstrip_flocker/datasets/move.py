@@ -91,9 +91,10 @@ class Mover:
     _log = Logger()
     _turns: dict[str, DeferredLock] = field(factory=dict)
 
-    async def bring(self, names: Iterable[str]) -> None:
+    async def have(self, names: Iterable[str]) -> None:
         """
         Have datasets here, writable, for a container that is about to be created: all or none.
+        Those that are nowhere are created. The container counts as one that uses them.
 
         All have come before the first is committed. Should the ledger fail between two commits,
         those committed stay here.
@@ -101,25 +102,17 @@ class Mover:
         Raises:
             FlockerError: They are not here. Where it is a `LedgerError`, they may come to be.
         """
-        wanted = sorted(set(names))
-        with ExitStack() as turns:
-            for name in wanted:
-                turn = await self._turn(name).acquire()
-                turns.callback(turn.release)
-            moves: list[_Move] = []
-            try:
-                new = [name for name in wanted if await self._is_new(name, moves)]
-                for name in new:
-                    await self.keeper.create(name)
-                for move in moves:
-                    await self._commit(move)
-            finally:
-                for move in moves:
-                    await self._end(move)
-            for name in wanted:
-                await self.keeper.use(name)
-            for move in moves:
-                await self._prune(move)
+        await self._bring(names, is_for_container=True)
+
+    async def bring(self, names: Iterable[str]) -> None:
+        """
+        Have datasets here on the operator's word: as `have`, but they have to be somewhere, and no
+        container counts as using them.
+
+        Raises:
+            MoveError: There is no such dataset.
+        """
+        await self._bring(names, is_for_container=False)
 
     async def promote(self, name: str) -> Snapshot:
         """
@@ -191,6 +184,29 @@ class Mover:
                 raise
 
     # The parts of a move
+
+    async def _bring(self, names: Iterable[str], *, is_for_container: bool) -> None:
+        wanted = sorted(set(names))
+        with ExitStack() as turns:
+            for name in wanted:
+                turn = await self._turn(name).acquire()
+                turns.callback(turn.release)
+            moves: list[_Move] = []
+            try:
+                new = [name for name in wanted if await self._is_new(name, moves)]
+                if new and not is_for_container:
+                    raise MoveError(f"there is no dataset {new[0]}")
+                for name in new:
+                    await self.keeper.create(name)
+                for move in moves:
+                    await self._commit(move)
+            finally:
+                for move in moves:
+                    await self._end(move)
+            for name in wanted:
+                await (self.keeper.use(name) if is_for_container else self.keeper.own(name))
+            for move in moves:
+                await self._prune(move)
 
     async def _is_new(self, name: str, moves: list[_Move]) -> bool:
         """

@@ -115,6 +115,13 @@ class Host:
             self.storage.reboot()
 
     def bring(self, *names: str) -> Deferred[object]:
+        """
+        Have datasets here for a container, which then runs.
+        """
+        assert self.process is not None
+        return self.process.run(self.process.mover.have(names))
+
+    def bring_by_hand(self, *names: str) -> Deferred[object]:
         assert self.process is not None
         return self.process.run(self.process.mover.bring(names))
 
@@ -248,16 +255,19 @@ class FakePeer:
     name: str
 
     async def prepare(self, claim: Claim) -> Sequence[Snapshot]:
-        return await self._call("prepare", lambda keeper: keeper.prepare(claim))
+        return await self._call("prepare", lambda it: it.keeper.prepare(claim))
 
     async def fence(self, claim: Claim) -> Sequence[Snapshot]:
-        return await self._call("fence", lambda keeper: keeper.fence(claim))
+        return await self._call("fence", lambda it: it.keeper.fence(claim))
 
     async def look(self, name: str) -> None:
-        await self._call("look", lambda keeper: keeper.look(name))
+        await self._call("look", lambda it: it.keeper.look(name))
 
     async def forget(self, name: str, identity: str) -> None:
-        await self._call("forget", lambda keeper: keeper.forget(name, identity))
+        await self._call("forget", lambda it: it.keeper.forget(name, identity))
+
+    async def bring(self, name: str) -> None:
+        await self._call("bring", lambda it: it.mover.bring([name]))
 
     async def fetch(self, name: str, snapshot: str, base: str | None, report: Report) -> None:
         storages = self.caller.host.cluster.hosts[self.name].storage, self.caller.host.storage
@@ -286,7 +296,7 @@ class FakePeer:
             raise PeerError(f"{self.name} can't be reached")
         return process
 
-    async def _call(self, what: str, call: Callable[[Keeper], Awaitable[_T]]) -> _T:
+    async def _call(self, what: str, call: Callable[[Process], Awaitable[_T]]) -> _T:
         fate = await self._reach(what)
         if fate is Fate.LATE:
             self.caller.host.cluster.late.append(lambda: self._serve(call))
@@ -302,11 +312,11 @@ class FakePeer:
             raise answer
         return cast(_T, answer)
 
-    def _serve(self, call: Callable[[Keeper], Awaitable[object]]) -> Deferred[object]:
+    def _serve(self, call: Callable[[Process], Awaitable[object]]) -> Deferred[object]:
         process = self._served()
 
         async def serve() -> object:
-            return await call(process.keeper)
+            return await call(process)
 
         # The owner goes on with it though the caller may be gone.
         done: Deferred[object] = Deferred()

@@ -353,6 +353,31 @@ def test_two_nodes_that_ask_at_once_have_one_winner() -> None:
     check_one_owner(cluster, b"hello")
 
 
+def test_a_move_by_hand_expects_no_container() -> None:
+    """
+    The dataset is here, writable, and can go on at once.
+    """
+    cluster = written(Cluster())
+    for host in ("n2", "n1"):
+        assert outcome(cluster.hosts[host].bring_by_hand("data")) is None
+        check_one_owner(cluster, b"hello")
+        assert host == cluster.owner("data")
+
+
+def test_a_move_by_hand_creates_nothing() -> None:
+    """
+    A name that no dataset has is refused, and still has none; another one asked for stays.
+    """
+    cluster = written(Cluster())
+    refused = outcome(cluster.hosts["n2"].bring_by_hand("data", "missing"))
+    assert isinstance(refused, MoveError)
+    assert str(refused) == "there is no dataset missing"
+    assert list(cluster.store.entries) == ["data"]
+    cluster.advance(2)
+    check_one_owner(cluster, b"hello")
+    assert cluster.owner("data") == "n1"
+
+
 def test_progress_is_told_while_it_moves() -> None:
     """
     Bytes, and how many are expected; nothing once it has ended.
