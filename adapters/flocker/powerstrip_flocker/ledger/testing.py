@@ -1,12 +1,12 @@
 """
-A ledger in memory, for tests of what asks one.
+A ledger in memory, for tests of what asks one, and where nodes are found.
 
-The contract tests of the real ledgers run on it too, so that it behaves as they do.
+The contract tests of the real ones run on them too, so that they behave as those do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -16,9 +16,9 @@ from zope.interface import implementer
 
 from powerstrip_flocker.datasets.record import Record
 from powerstrip_flocker.errors import ConflictError, LedgerError
-from powerstrip_flocker.interfaces import Claim, Entry, ILedger
+from powerstrip_flocker.interfaces import Claim, Entry, ILedger, INodes
 
-__all__ = ["CLAIM_SECONDS", "FakeLedger", "FakeStore"]
+__all__ = ["CLAIM_SECONDS", "FakeLedger", "FakeNodes", "FakeStore"]
 
 CLAIM_SECONDS = 10.0
 """How long a claim of a fake ledger outlives its process."""
@@ -258,3 +258,33 @@ class FakeLedger:
 
     def _dead(self) -> FakeLedger:
         return FakeLedger(self.store, cut_at=self.store.clock.seconds())
+
+
+@implementer(INodes)
+@define(eq=False)
+class FakeNodes:
+    """
+    Where nodes are found, in memory: the same for all that share `addresses`.
+    """
+
+    addresses: dict[str, str] = field(factory=dict)
+    """By node."""
+
+    failure: LedgerError | None = None
+    """Where there is one, everything raises it, and nothing happens."""
+
+    async def announce(self, node: str, address: str) -> None:
+        self._fail()
+        self.addresses[node] = address
+
+    async def address(self, node: str) -> str | None:
+        self._fail()
+        return self.addresses.get(node)
+
+    async def all(self) -> Mapping[str, str]:
+        self._fail()
+        return dict(self.addresses)
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure

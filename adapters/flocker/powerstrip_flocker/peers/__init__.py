@@ -1,0 +1,3 @@
+"""
+Nodes that speak to each other.
+"""
