@@ -1,8 +1,8 @@
 # The developer's commands. Each is a script of the same name below scripts/.
-.PHONY: help install check lint test test-engine demo bench record-hooks wait-for-weave clean
+.PHONY: help install check lint test test-engine demo-hooks bench record-hooks wait-for-weave clean
 
 help:
-	@echo 'make demo                    watch a docker run pass through hooks (root, Linux)'
+	@echo 'make demo-hooks              watch a docker run pass through hooks (root, Linux)'
 	@echo 'make test                    all tests, against a Docker Engine of their own'
 	@echo 'make check                   ruff and mypy'
 	@echo 'make lint                    reformat and mend what ruff can mend'
@@ -13,7 +13,7 @@ help:
 	@echo 'make record-hooks            record the examples of docs/hook-protocol.md anew'
 	@echo 'make clean                   remove .venv and what tools have left'
 
-install check lint test demo bench record-hooks wait-for-weave:
+install check lint test demo-hooks bench record-hooks wait-for-weave:
 	@scripts/$@
 
 test-engine:

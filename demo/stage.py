@@ -6,10 +6,7 @@ I/O: starts processes and follows what they print. Standard library only.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +15,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from demo.engine import PrivateEngine
+from demo.place import end_quietly, own_place
 
 __all__ = ["Program", "Stage", "StageError", "free_port", "ignore", "listens"]
 
@@ -132,11 +130,7 @@ class Stage:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        signal.signal(signal.SIGTERM, _end)
-        signal.signal(signal.SIGHUP, _end)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock()
-        self._stack.callback(shutil.rmtree, self.directory)
+        self._stack.enter_context(own_place(self.directory))
         return self
 
     def __exit__(
@@ -145,9 +139,7 @@ class Stage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A second Ctrl-C must not leave an engine behind.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        end_quietly()
         self._stack.close()
 
     def start_engine(self) -> None:
@@ -196,15 +188,6 @@ class Stage:
         config = str(self.directory / "client")
         return {**others, "DOCKER_HOST": docker_host, "DOCKER_CONFIG": config}
 
-    def _lock(self) -> None:
-        lock = os.open(self.directory, os.O_RDONLY)
-        self._stack.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._stack.close()
-            raise StageError(f"another demo runs in {self.directory}") from None
-
 
 def free_port() -> int:
     """
@@ -221,7 +204,3 @@ def listens(family: socket.AddressFamily, address: tuple[str, int] | str) -> boo
     """
     with closing(socket.socket(family)) as client:
         return client.connect_ex(address) == 0
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -14,6 +14,7 @@ import sys
 import time
 
 from demo.engine import EngineError, why_not
+from demo.place import Occupied
 from demo.stage import Stage, StageError, free_port, ignore
 from demo.story import Story
 from demo.trace import TraceReader
@@ -45,21 +46,21 @@ class DemoError(Exception):
 def main() -> int:
     reason = why_not()
     if reason is not None:
-        print(f"demo: {reason}", file=sys.stderr)
+        print(f"demo-hooks: {reason}", file=sys.stderr)
         return 1
     # Also where a shell started this in the background, which has SIGINT ignored: POSIX, 2.11.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     story = Story()
     try:
-        with Stage("demo") as stage:
+        with Stage("hooks") as stage:
             Demo(story, stage).run()
             story.step("Cleaning up")
             story.say(f"The processes, the namespace and {stage.directory} go.")
-    except (DemoError, EngineError, StageError) as error:
-        print(f"demo: {error}", file=sys.stderr)
+    except (DemoError, EngineError, Occupied, StageError) as error:
+        print(f"demo-hooks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted, and cleaned up", file=sys.stderr)
+        print("demo-hooks: interrupted, and cleaned up", file=sys.stderr)
         return 130
     story.close("Proved: adapters changed, announced and refused what a plain docker asked for.")
     return 0

@@ -18,7 +18,7 @@ import pytest
 from demo.engine import PrivateEngine, why_not
 
 ROOT = Path(__file__).parents[2]
-DIRECTORY = Path("/var/lib/powerstrip-demo")
+DIRECTORY = Path("/var/lib/powerstrip-hooks")
 
 pytestmark = [
     pytest.mark.engine,
@@ -32,7 +32,7 @@ def running_demo() -> Iterator[subprocess.Popen[str]]:
     A demo in a process group of its own, as a terminal would start it.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "demo.demo"],
+        [sys.executable, "-m", "demo.hooks"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -66,15 +66,15 @@ def what_is_left() -> list[str]:
     """
     paths = [
         DIRECTORY,
-        Path("/run/netns/powerstrip-demo"),
-        *Path("/sys/fs/cgroup").glob("powerstrip-demo"),
-        *Path("/sys/fs/cgroup").glob("*/powerstrip-demo"),
+        Path("/run/netns/powerstrip-hooks"),
+        *Path("/sys/fs/cgroup").glob("powerstrip-hooks"),
+        *Path("/sys/fs/cgroup").glob("*/powerstrip-hooks"),
     ]
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     return [
         *(str(path) for path in paths if path.exists()),
         *(mount for mount in mounts if str(DIRECTORY) in mount),
-        *(command for command in commands() if re.search(r"powerstrip-demo|concierge", command)),
+        *(command for command in commands() if re.search(r"powerstrip-hooks|concierge", command)),
     ]
 
 
@@ -102,7 +102,7 @@ def told() -> Iterator[str]:
             output, _ = process.communicate(timeout=120)
         yield output
     finally:
-        PrivateEngine(DIRECTORY, "demo").stop()
+        PrivateEngine(DIRECTORY, "hooks").stop()
 
 
 def test_demo_ends_with_what_was_proved(told: str) -> None:
@@ -161,5 +161,5 @@ def test_interrupted_demo_cleans_up() -> None:
         output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert output.splitlines()[-1] == "demo: interrupted, and cleaned up"
+    assert output.splitlines()[-1] == "demo-hooks: interrupted, and cleaned up"
     assert what_is_left() == []
