@@ -343,7 +343,8 @@ class EngineClient:
         return response
 
     async def _in_time(self, doing: Coroutine[Any, Any, _T], limit_seconds: float) -> _T:
-        exchange = Deferred.fromCoroutine(doing).addTimeout(limit_seconds, self._clock)
+        exchange = Deferred.fromCoroutine(doing)
+        exchange.addTimeout(limit_seconds, self._clock, onTimeoutCancel=_say_too_late)
         try:
             return await exchange
         except (EngineRefused, EngineProtocolError, CancelledError):
@@ -353,6 +354,8 @@ class EngineClient:
         except ConnectError as error:
             what = f"can't be reached: {error}"
         except Exception as error:
+            if _was_cancelled(error):
+                raise CancelledError from error
             what = f"broke off: {_reason(error)}"
         raise EngineUnreachable(f"the Docker Engine at {self.address} {what}")
 
@@ -445,6 +448,18 @@ def _message(status: int, body: bytes) -> str:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
         return body.decode("utf-8", "replace").strip() or f"the engine answered with {status}"
+
+
+def _say_too_late(outcome: object, limit_seconds: float) -> object:
+    # An agent that is cancelled fails with what wraps that.
+    if isinstance(outcome, Failure):
+        raise DeferredTimeoutError(limit_seconds)
+    return outcome
+
+
+def _was_cancelled(error: Exception) -> bool:
+    reasons: list[Failure] = getattr(error, "reasons", [])
+    return any(reason.check(CancelledError) for reason in reasons)
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.server import Site
 
 from powerstrip.adapter.engine import Container, EngineClient, Event, connect_engine
@@ -357,6 +357,34 @@ async def test_an_answer_that_stops_halfway_is_not_waited_for(short_tmp: Any) ->
     peer.close()
     engine.close()
     await until(lambda: descriptors() <= before, "all is closed")
+
+
+@pytest.mark.parametrize("gives_up", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_an_engine_that_never_answers_is_not_one_that_broke_off(
+    short_tmp: Any, gives_up: bool
+) -> None:
+    """
+    Nor is it where nobody waits for the answer any more.
+    """
+    engine = Listener(f"{short_tmp}/e.sock")
+    clock = FakeEngine().clock
+    client = connect_engine(cast(Reactor, reactor), UnixAddress(f"{short_tmp}/e.sock"))
+    client._clock = clock
+    asking = Deferred.fromCoroutine(client.info())
+    peer = await engine.accept()
+    await peer.read_head()
+    if gives_up:
+        asking.cancel()
+        with pytest.raises(CancelledError):
+            await asking
+    else:
+        clock.advance(30)
+        with pytest.raises(EngineUnreachable, match="did not answer within 30 s"):
+            await asking
+    assert await peer.sees_the_end()
+    peer.close()
+    engine.close()
 
 
 @pytest.mark.parametrize(
