@@ -18,6 +18,7 @@ from twisted.web.iweb import IRequest
 from powerstrip.adapter.engine import EngineClient
 from powerstrip.adapter.errors import EngineError, EngineRefused, Refused
 from powerstrip.adapter.hooks import ClientRequest, ServerResponse, answer_hook, answer_json
+from powerstrip.adapter.posted import posted_json
 from powerstrip_weave.addresses import requested_addresses
 from powerstrip_weave.attachments import Attachments
 from powerstrip_weave.errors import AddressError, AddressInUse, RequestError, WeaveError
@@ -30,6 +31,9 @@ __all__ = ["WeaveAdapter"]
 
 _CREATE = re.compile(r"(?:/v[0-9.]+)?/containers/create")
 _START = re.compile(r"(?:/v[0-9.]+)?/containers/(?P<container>[^/]+)/(?:re)?start")
+
+_EXAMPLE = '{"address": "10.255.0.1/8"}'
+"""Of what the command line asks for."""
 
 
 class WeaveAdapter:
@@ -170,18 +174,10 @@ def _refusal(error: WeaveError | EngineError) -> Refused:
 def _address(request: IRequest) -> IPv4Interface:
     """
     The address of which a request speaks.
-
-    A browser can be made to post to this machine, but not JSON, unless it is let to (CORS).
     """
-    content_type = request.requestHeaders.getRawHeaders(b"content-type", [b""])[0]
-    if content_type.partition(b";")[0].strip().lower() != b"application/json":
-        raise Refused(415, "the body must be application/json")
-    try:
-        said = json.loads(request.content.read())["address"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        said = None
+    said = posted_json(request, _EXAMPLE).get("address")
     if not isinstance(said, str):
-        raise Refused(400, 'the body must be JSON such as {"address": "10.255.0.1/8"}')
+        raise Refused(400, f"the body must be JSON such as {_EXAMPLE}")
     try:
         addresses = requested_addresses([f"WEAVE_CIDR={said}"]) or ()
     except AddressError as error:
