@@ -51,8 +51,11 @@ class IStorage(Interface):
     Datasets on this host.
 
     A dataset here is either writable and mounted, or a replica: read-only, and not mounted where
-    a container could find it. All methods may be called again after a crash in the middle of one.
-    At most one runs for a dataset at a time, except those that only look.
+    a container could find it: an engine that is told to mount its mount point, or a path below
+    that, finds nothing there, can't make it, and refuses.
+
+    All methods may be called again after a crash in the middle of one. At most one runs for a
+    dataset at a time, except those that only look.
 
     Raises:
         StorageError: by any method, when the file system refuses; `NoSpaceError` where it is full.
@@ -81,7 +84,9 @@ class IStorage(Interface):
 
     def mount_point(name: str) -> Path:
         """
-        Where a dataset is mounted when it is writable: the same path as long as it is here.
+        Where a dataset is found when it is writable: the same path as long as it is here. As long
+        as it is here and not writable, nothing is there, and no directory can be made there: not
+        after `fence`, a receive, `roll_back` or a reboot either.
         """
 
     async def is_writable(name: str) -> bool:

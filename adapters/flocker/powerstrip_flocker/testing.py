@@ -113,13 +113,23 @@ class FakeStorage:
         Raises:
             OSError: It can't be written, or there is no room.
         """
+        self.make_directory(name)
         dataset = self._datasets[name]
-        if not dataset.is_mounted:
-            raise OSError(f"{self.mount_point(name)} can't be written")
         if len(content) > self.free_bytes:
             raise OSError(f"{self.mount_point(name)}: no space left on device")
         self.free_bytes -= len(content)
         dataset.files[file] = content
+
+    def make_directory(self, name: str) -> None:
+        """
+        Make the source of a bind below the mount point, as the engine does.
+
+        Raises:
+            OSError: It can't be made.
+        """
+        self._take_in()
+        if not self._datasets[name].is_mounted:
+            raise OSError(f"{self.mount_point(name)} leads nowhere")
 
     def read(self, name: str) -> dict[str, bytes]:
         """

@@ -1,9 +1,10 @@
 """
 Datasets as subvolumes of btrfs.
 
-Below the path that is given, ``:datasets/NAME`` has the subvolume ``:data``, which is mounted at
-``NAME`` while it is writable, and for each snapshot ``SNAPSHOT/SNAPSHOT``. Of a dataset whose
-newest snapshot is all that it is, there need not be a ``:data``: it is made from that.
+Below the path that is given, ``:datasets/NAME`` has the subvolume ``:data``, and for each snapshot
+``SNAPSHOT/SNAPSHOT``. Of a dataset whose newest snapshot is all that it is, there need not be a
+``:data``: it is made from that. While it is writable, ``:datasets/NAME`` is mounted as well where a
+link ``NAME`` leads to its ``:data``, see `links`.
 
 Snapshots stay read-only. One that was received and is then made writable loses, or worse keeps,
 its received UUID, and with it what incremental streams are built on (btrfs-subvolume(8),
@@ -28,6 +29,7 @@ from zope.interface import implementer
 from powerstrip_flocker.errors import StorageError
 from powerstrip_flocker.interfaces import IStorage, Snapshot, Space
 from powerstrip_flocker.storage.command import Commands, StorageReactor
+from powerstrip_flocker.storage.links import MAKE_LINK, Links
 from powerstrip_flocker.storage.mounts import Mounts
 
 __all__ = ["BtrfsStorage"]
@@ -53,7 +55,11 @@ fi
 echo "{TRAILER} $taken"
 """
 
+HOME_MODE = 0o711
+"""Of ``:datasets/NAME``: a dataset may be for everybody, and the list of its snapshots is not."""
+
 RECEIVE = f"""
+{MAKE_LINK}
 refuse() {{
     echo "cannot receive into $1: $2" >&2
     exit 1
@@ -64,7 +70,8 @@ if [ -z "$base" ]; then
     for there in "$home/{DATA}" "$home"/[!:]*; do
         [ ! -e "$there" ] || refuse "$home" "it is here already"
     done
-    mkdir -p "$home"
+    make_link "$3" "$4" "{DATA}"
+    mkdir -p -m {HOME_MODE:o} "$home"
 fi
 cd "$home"
 if [ -n "$base" ]; then
@@ -102,6 +109,7 @@ class BtrfsStorage:
         self._mounts = Mounts(self._commands)
         self._path = path
         self._datasets = path / DATASETS
+        self._links = Links(self._commands, path, DATA)
 
     async def start(self) -> None:
         kind = await self._commands.run("stat", "--file-system", "--format=%T", str(self._path))
@@ -113,6 +121,7 @@ class BtrfsStorage:
                 await self._remove(home)
             else:
                 await self.forget_partial(home.name)
+        await self._links.tidy_up(await self.names())
 
     async def names(self) -> Sequence[str]:
         found = (home.name for home in self._datasets.iterdir() if ":" not in home.name)
@@ -121,7 +130,8 @@ class BtrfsStorage:
     async def create(self, name: str) -> None:
         if self._is_here(name):
             raise StorageError(f"cannot create {name}: it is here already")
-        self._home(name).mkdir(exist_ok=True)
+        await self._links.make(name)
+        self._home(name).mkdir(HOME_MODE, exist_ok=True)
         await self._btrfs("subvolume", "create", str(self._data(name)))
         await self.set_writable(name)
 
@@ -129,16 +139,16 @@ class BtrfsStorage:
         return self._is_here(name)
 
     def mount_point(self, name: str) -> Path:
-        return self._path / name
+        return self._links.path(name)
 
     async def is_writable(self, name: str) -> bool:
-        return await self._mounts.at(self.mount_point(name)) is not None
+        return await self._mounts.at(self._links.mounted(name)) is not None
 
     async def set_writable(self, name: str) -> None:
         await self._make_data(name)
         await self._set_read_only(name, False)
+        await self._links.make(name)
         if not await self.is_writable(name):
-            self.mount_point(name).mkdir(exist_ok=True)
             await self._mount(name)
 
     async def fence(self, name: str) -> None:
@@ -205,9 +215,8 @@ class BtrfsStorage:
         return self._commands.line("sh", "-c", SEND, "send", *paths)
 
     def receiving(self, name: str, base: str | None) -> Sequence[str]:
-        return self._commands.line(
-            "sh", "-c", RECEIVE, "receive", str(self._home(name)), base or ""
-        )
+        arguments = str(self._home(name)), base or "", str(self._path), name
+        return self._commands.line("sh", "-c", RECEIVE, "receive", *arguments)
 
     async def forget_partial(self, name: str) -> None:
         home = self._home(name)
@@ -232,16 +241,14 @@ class BtrfsStorage:
 
     async def destroy(self, name: str) -> None:
         home = self._home(name)
-        if not home.exists():
-            return
-        await self._unmount(name)
-        doomed = home.with_name(name + DESTROYING)
-        if doomed.exists():
+        if home.exists():
+            await self._unmount(name)
+            doomed = home.with_name(name + DESTROYING)
+            if doomed.exists():
+                await self._remove(doomed)
+            home.rename(doomed)
             await self._remove(doomed)
-        home.rename(doomed)
-        await self._remove(doomed)
-        if self.mount_point(name).exists():
-            self.mount_point(name).rmdir()
+        await self._links.remove(name)
 
     # Where things are
 
@@ -283,14 +290,14 @@ class BtrfsStorage:
         await self._btrfs("property", "set", "-t", "subvol", str(self._data(name)), "ro", value)
 
     async def _unmount(self, name: str) -> None:
-        path = self.mount_point(name)
+        path = self._links.mounted(name)
         await self._mounts.unmount(
             path, lambda: self._commands.run("umount", str(path)), lambda: self._mount(name)
         )
 
     async def _mount(self, name: str) -> None:
-        data, path = str(self._data(name)), str(self.mount_point(name))
-        await self._commands.run("mount", "--bind", data, path)
+        source, target = str(self._home(name)), str(self._links.mounted(name))
+        await self._commands.run("mount", "--bind", source, target)
 
     async def _remove(self, home: Path) -> None:
         """

@@ -4,6 +4,9 @@ Datasets as file systems of ZFS: one for each, below a pool or a file system of 
 Only what each ZFS has is used, from pool version 23 of zfs-fuse on: no ``zfs list -p``, no
 ``receive -o``, no resumable receive. Where a newer one knows more (``send -n``), it is tried.
 
+What a dataset has is in its directory ``data``, which containers find by way of a link, see
+`links`.
+
 They are never mounted by ``zfs mount -a``, which runs when a host starts: a node that was away has
 to ask first whether a dataset is still its own. So after a reboot none is writable until
 `set_writable`.
@@ -23,9 +26,13 @@ from zope.interface import implementer
 from powerstrip_flocker.errors import StorageError
 from powerstrip_flocker.interfaces import IStorage, Snapshot, Space
 from powerstrip_flocker.storage.command import Commands, StorageReactor
+from powerstrip_flocker.storage.links import MAKE_LINK, Links
 from powerstrip_flocker.storage.mounts import Mounts
 
 __all__ = ["ZfsStorage"]
+
+DATA = "data"
+"""The directory that each dataset has: what containers mount."""
 
 PARTIAL = ":receiving"
 """What the name of a dataset ends with that is being received; no dataset's own name can."""
@@ -42,10 +49,12 @@ _MOMENTARY = re.compile("is busy|I/O error")
 
 RECEIVE_WHOLE = f"""
 set -e
+{MAKE_LINK}
 if zfs list -H -o name "$1" >/dev/null 2>&1; then
     echo "cannot receive: there is a dataset $1 already" >&2
     exit 1
 fi
+make_link "$2" "$3" "{DATA}"
 zfs receive -u "$1{PARTIAL}"
 zfs set canmount=noauto "$1{PARTIAL}"
 zfs set readonly=on "$1{PARTIAL}"
@@ -71,7 +80,7 @@ class ZfsStorage:
         self._commands = Commands(reactor, enter)
         self._mounts = Mounts(self._commands)
         self._pool = pool
-        self._root: Path | None = None
+        self._found_links: Links | None = None
 
     async def start(self) -> None:
         root = (await self._properties(self._pool, "mountpoint"))["mountpoint"]
@@ -79,15 +88,17 @@ class ZfsStorage:
             raise StorageError(
                 f"{self._pool} has no mount point: zfs set mountpoint=/flocker {self._pool}"
             )
-        self._root = Path(root)
+        self._found_links = Links(self._commands, Path(root), DATA)
         for name in await self._children():
             if name.endswith(PARTIAL):
                 await self._zfs("destroy", "-r", self._dataset(name))
+        await self._links.tidy_up(await self.names())
 
     async def names(self) -> Sequence[str]:
         return [name for name in await self._children() if ":" not in name]
 
     async def create(self, name: str) -> None:
+        await self._links.make(name)
         await self._zfs("create", "-o", "canmount=noauto", self._dataset(name))
         await self.set_writable(name)
 
@@ -95,8 +106,7 @@ class ZfsStorage:
         return name in await self._children()
 
     def mount_point(self, name: str) -> Path:
-        assert self._root is not None, "it has not been started"
-        return self._root / name
+        return self._links.path(name)
 
     async def is_writable(self, name: str) -> bool:
         # A file system that is mounted with other options than its own says so of these; when it
@@ -106,8 +116,13 @@ class ZfsStorage:
 
     async def set_writable(self, name: str) -> None:
         await self._zfs("set", "readonly=off", self._dataset(name))
-        if await self._mounts.at(self.mount_point(name)) is None:
+        await self._links.make(name)
+        mounted = self._links.mounted(name)
+        if await self._mounts.at(mounted) is None:
+            await self._zfs("set", f"mountpoint={mounted}", self._dataset(name))
             await self._zfs("mount", self._dataset(name))
+        # It is here, but for one that was just created.
+        await self._commands.run("mkdir", "-p", str(mounted / DATA))
 
     async def fence(self, name: str) -> None:
         await self._unmount(name)
@@ -138,7 +153,7 @@ class ZfsStorage:
             await self._zfs("destroy", f"{self._dataset(name)}@{snapshot}")
 
     async def roll_back(self, name: str, snapshot: str) -> None:
-        is_mounted = await self._mounts.at(self.mount_point(name)) is not None
+        is_mounted = await self._mounts.at(self._links.mounted(name)) is not None
         await self._unmount(name)
         try:
             await self._zfs("rollback", "-r", f"{self._dataset(name)}@{snapshot}")
@@ -151,7 +166,8 @@ class ZfsStorage:
 
     def receiving(self, name: str, base: str | None) -> Sequence[str]:
         if base is None:
-            return self._commands.line("sh", "-c", RECEIVE_WHOLE, "receive", self._dataset(name))
+            arguments = self._dataset(name), str(self._links.root), name
+            return self._commands.line("sh", "-c", RECEIVE_WHOLE, "receive", *arguments)
         return self._commands.line("zfs", "receive", "-u", self._dataset(name))
 
     async def forget_partial(self, name: str) -> None:
@@ -184,6 +200,12 @@ class ZfsStorage:
         if await self.exists(name):
             await self._unmount(name)
             await self._zfs("destroy", "-r", self._dataset(name))
+        await self._links.remove(name)
+
+    @property
+    def _links(self) -> Links:
+        assert self._found_links is not None, "it has not been started"
+        return self._found_links
 
     def _dataset(self, name: str) -> str:
         return f"{self._pool}/{name}"
@@ -195,7 +217,7 @@ class ZfsStorage:
 
     async def _unmount(self, name: str) -> None:
         await self._mounts.unmount(
-            self.mount_point(name),
+            self._links.mounted(name),
             lambda: self._commands.run("zfs", "unmount", self._dataset(name)),
             lambda: self._zfs("mount", self._dataset(name)),
         )

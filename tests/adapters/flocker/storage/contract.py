@@ -39,6 +39,15 @@ class StorageHost(Protocol):
             OSError: It can't be written.
         """
 
+    def make_directory(self, name: str) -> None:
+        """
+        Have a directory below a dataset's mount point, made with all above it where there is none:
+        what the engine does with the source of a bind.
+
+        Raises:
+            OSError: It can't be made.
+        """
+
     def using(self, name: str) -> AbstractContextManager[object]:
         """
         Have a process that has a dataset open.
@@ -109,6 +118,35 @@ class StorageContract:
         await host.storage.set_writable("test1")
         assert await host.storage.is_writable("test1")
         assert host.read("test1") == {"file": b"hello"}
+
+    @pytest_twisted.ensureDeferred
+    async def test_where_a_dataset_is_not_writable_no_directory_can_be_made(
+        self, new_host: NewHost
+    ) -> None:
+        """
+        What a container wrote there would be lost. It can be made again where it is writable.
+        """
+        one, two = new_host(), new_host()
+        await _filled(one)
+        one.make_directory("test1")
+        await one.storage.fence("test1")
+        _refuse_directory(one)
+        await one.storage.roll_back("test1", "s1")
+        _refuse_directory(one)
+        await one.storage.set_writable("test1")
+        one.make_directory("test1")
+        await one.storage.roll_back("test1", "s1")
+        one.make_directory("test1")
+        one.reboot()
+        _refuse_directory(one)
+        await one.storage.start()
+        _refuse_directory(one)
+        _receive(two, _sent(one, "s1"))
+        _refuse_directory(two)
+        await two.storage.start()
+        _refuse_directory(two)
+        await two.storage.set_writable("test1")
+        two.make_directory("test1")
 
     @pytest_twisted.ensureDeferred
     async def test_what_is_in_use_is_not_fenced(self, host: StorageHost) -> None:
@@ -432,6 +470,11 @@ async def _filled(host: StorageHost) -> Snapshot:
     host.write("test1", "file", b"hello")
     host.write("test1", "large", os.urandom(2**20))
     return await host.storage.snapshot("test1", "s1")
+
+
+def _refuse_directory(host: StorageHost) -> None:
+    with pytest.raises(OSError, match="test1"):
+        host.make_directory("test1")
 
 
 def _fill_up(host: StorageHost) -> None:

@@ -5,7 +5,6 @@ Datasets on a real btrfs, in a file.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,12 @@ import pytest_twisted
 from powerstrip_flocker.errors import StorageError
 from powerstrip_flocker.storage.btrfs import BtrfsStorage
 from powerstrip_flocker.storage.command import StorageReactor
-from twisted.internet.defer import Deferred
 
-from tests.adapters.flocker.storage.contract import NewHost, StorageContract
+from tests.adapters.flocker.storage.on_disk import DiskContract, DiskHost, start
 from tests.adapters.flocker.storage.pools import BtrfsFile, why_no_btrfs
-from tests.adapters.flocker.storage.using import container_with, process_in
 
 
-class BtrfsHost:
+class BtrfsHost(DiskHost):
     """
     A host whose storage is a btrfs of its own.
     """
@@ -28,19 +25,9 @@ class BtrfsHost:
     def __init__(self, reactor: StorageReactor, file: BtrfsFile) -> None:
         self._reactor = reactor
         self._file = file
-        self.storage = BtrfsStorage(reactor, file.mount_point)
-
-    def read(self, name: str) -> dict[str, bytes]:
-        return {it.name: it.read_bytes() for it in self.storage.mount_point(name).iterdir()}
-
-    def write(self, name: str, file: str, content: bytes) -> None:
-        if not self.storage.mount_point(name).is_mount():
-            raise OSError(f"{name} is not mounted")
-        with (self.storage.mount_point(name) / file).open("wb") as opened:
-            opened.write(content)
-
-    def using(self, name: str) -> AbstractContextManager[None]:
-        return process_in(self.storage.mount_point(name))
+        super().__init__(
+            BtrfsStorage(reactor, file.mount_point), file.mount_point, file.mount_point
+        )
 
     def reboot(self) -> None:
         self._file.reboot()
@@ -54,35 +41,14 @@ def hosts(reactor: StorageReactor) -> Iterator[list[BtrfsHost]]:
         pytest.skip(reason)
     with BtrfsFile() as one, BtrfsFile() as two:
         hosts = [BtrfsHost(reactor, file) for file in (one, two)]
-        for host in hosts:
-            pytest_twisted.blockon(Deferred.fromCoroutine(host.storage.start()))
+        start(hosts)
         yield hosts
 
 
-class TestBtrfs(StorageContract):
-    @pytest.fixture
-    def new_host(self, hosts: list[BtrfsHost]) -> NewHost:
-        return iter(hosts).__next__
-
-
-@pytest.mark.parametrize("inside", ["data", "test1"])
-@pytest_twisted.ensureDeferred
-async def test_what_a_container_has_mounted_is_not_fenced(
-    hosts: list[BtrfsHost], inside: str
-) -> None:
+class TestBtrfs(DiskContract):
     """
-    It has it in a mount namespace of its own, at the same path or at another one.
+    All that is promised, on btrfs.
     """
-    storage = hosts[0].storage
-    await storage.create("test1")
-    path = storage.mount_point("test1")
-    with container_with(path, path.parent / inside):
-        with pytest.raises(StorageError, match=f"test1 is in use: .*sleep.* at .*{inside}"):
-            await storage.fence("test1")
-        assert await storage.is_writable("test1")
-        hosts[0].write("test1", "file", b"hello")
-    await storage.fence("test1")
-    assert not await storage.is_writable("test1")
 
 
 @pytest_twisted.ensureDeferred

@@ -27,6 +27,9 @@ class FakeHost:
     def write(self, name: str, file: str, content: bytes) -> None:
         self.storage.write(name, file, content)
 
+    def make_directory(self, name: str) -> None:
+        self.storage.make_directory(name)
+
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
         self.storage.busy.add(name)

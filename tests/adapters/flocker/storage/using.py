@@ -10,14 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CONTAINER = """
+mounted=$(dirname "$(realpath "$1")")
 mkdir -p "$2"
 mount --bind "$1" "$2"
-[ "$1" = "$2" ] || umount "$1"
+[ "$1" = "$2" ] || umount "$mounted"
 cd /
 echo ready
 exec sleep 600
 """
-"""Mounts a directory elsewhere, and has only that: as the engine does for a container."""
+"""
+Mounts elsewhere what is found at the mount point of a dataset, and has only that: as the engine
+does for a container. What is found is a directory in the file system that is mounted.
+"""
+
+
+def make_directory(path: Path, enter: Sequence[str] = ()) -> None:
+    """
+    Do what the engine does with the source of a bind.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    done = subprocess.run([*enter, "mkdir", "-p", str(path)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise OSError(done.stderr)
 
 
 @contextmanager
