@@ -20,14 +20,14 @@ from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from powerstrip.adapter.errors import EngineProtocolError, EngineRefused, EngineUnreachable
 from powerstrip.core.addresses import Address
+from powerstrip.net.collecting import collect
 from powerstrip.net.endpoints import engine_endpoint
 from powerstrip.net.reactor import Reactor
 
@@ -269,7 +269,7 @@ class EngineClient:
         The engine's clock, in whole seconds since 1970.
         """
         response = await self._in_time(self._send("GET", "/_ping"), REQUEST_SECONDS)
-        await self._in_time(_collect(response), REQUEST_SECONDS)
+        await self._in_time(collect(response), REQUEST_SECONDS)
         try:
             return int(
                 parsedate_to_datetime(response.headers.getRawHeaders("date", [""])[0]).timestamp()
@@ -293,7 +293,7 @@ class EngineClient:
         query = {"since": since, "filters": filters}
         response = await self._in_time(self._send("GET", "/events", query), REQUEST_SECONDS)
         if response.code != 200:
-            body = await self._in_time(_collect(response), REQUEST_SECONDS)
+            body = await self._in_time(collect(response), REQUEST_SECONDS)
             raise EngineRefused(response.code, _message(response.code, body))
         stream = EventStream()
         response.deliverBody(stream)
@@ -320,7 +320,7 @@ class EngineClient:
 
         async def exchange() -> bytes:
             response = await self._send(method, path, query, body, content_type)
-            answer = await _collect(response)
+            answer = await collect(response)
             if not 200 <= response.code < 300 and response.code != 304:
                 raise EngineRefused(response.code, _message(response.code, answer))
             return answer
@@ -391,38 +391,6 @@ class _Everywhere:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         return self._endpoint
-
-
-class _Collector(Protocol):
-    """
-    Holds the body of an answer. The connection ends when nobody waits for it any more.
-    """
-
-    def __init__(self) -> None:
-        self.collected: Deferred[bytes] = Deferred(lambda _: self._hang_up())
-        self._body = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._body += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.collected.called:
-            return
-        # `PotentialDataLoss` is a body that ends with its connection.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.collected.callback(bytes(self._body))
-        else:
-            self.collected.errback(reason)
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-async def _collect(response: IResponse) -> bytes:
-    collector = _Collector()
-    response.deliverBody(collector)
-    return await collector.collected
 
 
 def _segment(name: str) -> str:

@@ -14,11 +14,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -33,6 +31,7 @@ from powerstrip.errors import (
     HookTimeout,
 )
 from powerstrip.interfaces import IHookClient
+from powerstrip.net.collecting import OverLimitError, collect
 from powerstrip.net.endpoints import CONNECT_SECONDS, tcp_endpoint
 from powerstrip.net.reactor import Reactor
 
@@ -52,10 +51,6 @@ _STAND_IN = "adapter"
 """Stands for the host in URLs: treq refuses names and addresses that adapters may well have."""
 
 _Place = tuple[bool, str, int, str | None]
-
-
-class _ReplyTooLargeError(Exception):
-    pass
 
 
 @implementer(IHookClient)
@@ -172,45 +167,11 @@ def _endpoint(reactor: Reactor, location: AdapterUrl) -> IStreamClientEndpoint:
 async def _collect(adapter: Adapter, response: IResponse) -> bytes:
     # Each character of a body may take six in JSON: "\u0041".
     limit = 6 * adapter.max_body_bytes + REPLY_OVERHEAD_BYTES
-    collector = _Collector(limit)
-    response.deliverBody(collector)
     try:
-        return await collector.collected
-    except _ReplyTooLargeError:
+        return await collect(response, limit)
+    except OverLimitError:
         what = f"answered more than {limit} bytes"
         raise HookReplyError(adapter.name, adapter.display_url, what) from None
-
-
-class _Collector(Protocol):
-    """
-    Holds the body of a reply, up to a bound. The connection ends when nobody waits for the body.
-
-    `treq.collect` would leave it open when it is cancelled.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.collected: Deferred[bytes] = Deferred(lambda _: self._hang_up())
-        self._limit = limit
-        self._body = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._body += data
-        if len(self._body) > self._limit and not self.collected.called:
-            self._hang_up()
-            self.collected.errback(_ReplyTooLargeError())
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.collected.called:
-            return
-        # `PotentialDataLoss` is a body that ends with its connection.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.collected.callback(bytes(self._body))
-        else:
-            self.collected.errback(reason)
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
 
 
 def _cancelled_as_such(calling: Deferred[bytes]) -> Deferred[bytes]:

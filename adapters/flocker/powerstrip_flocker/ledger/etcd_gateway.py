@@ -19,17 +19,16 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
-    ResponseDone,
     ResponseFailed,
     _HTTP11ClientFactory,
 )
 from twisted.web.http_headers import Headers
 
+from powerstrip.net.collecting import collect
 from powerstrip_flocker.errors import LedgerError
 from powerstrip_flocker.ledger.etcd_tls import EtcdTls
 
@@ -230,9 +229,7 @@ class EtcdGateway:
             allow_redirects=False,
             unbuffered=True,
         )
-        collector = _Collector()
-        response.deliverBody(collector)
-        return response.code, await collector.collected
+        return response.code, await collect(response, may_end_with_connection=False)
 
     def _broken_off(self, error: Exception) -> _Unreached | _Lost:
         # `twisted.web.client.ResponseFailed` and its kin wrap what has happened.
@@ -287,33 +284,6 @@ class EtcdGateway:
 
 class _QuietFactory(_HTTP11ClientFactory):
     noisy = False  # its comings and goings are of no interest in the log
-
-
-class _Collector(Protocol):
-    """
-    Holds the body of an answer. The connection ends when nobody waits for it any more.
-    """
-
-    def __init__(self) -> None:
-        self.collected: Deferred[bytes] = Deferred(lambda _: self._hang_up())
-        self._body = bytearray()
-
-    # IProtocol
-
-    def dataReceived(self, data: bytes) -> None:
-        self._body += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.collected.called:
-            return
-        if reason.check(ResponseDone):
-            self.collected.callback(bytes(self._body))
-        else:
-            self.collected.errback(reason)
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
 
 
 def _check_url(url: str, tls: EtcdTls | None) -> str:
