@@ -100,8 +100,13 @@ class FakeStorage:
     calls: list[tuple[str, ...]] = field(factory=list)
     """What would have changed something: the method's name and its arguments."""
 
+    directory: Path | None = None
+    """
+    Where the files of commands stand. A temporary one is made for the first command where there is
+    none; it stays when the process is killed.
+    """
+
     _datasets: dict[str, _Dataset] = field(factory=dict)
-    _directory: Path | None = None
     _seconds: int = 1_700_000_000
 
     # What tests do with it
@@ -270,7 +275,9 @@ class FakeStorage:
 
     async def forget_partial(self, name: str) -> None:
         self._begin("forget_partial", name)
-        self._path(f"{name}.received.partial").unlink(missing_ok=True)
+        for partial in self._files(".received.partial"):
+            if partial.name == f"{name}.received.partial":
+                partial.unlink()
 
     async def estimate_bytes(self, name: str, snapshot: str, base: str | None) -> int | None:
         return len(self.sent(name, snapshot, base))
@@ -339,13 +346,13 @@ class FakeStorage:
             self._add(path.name.removesuffix(".received"), json.loads(content))
 
     def _files(self, ending: str) -> list[Path]:
-        return sorted(self._directory.glob(f"*{ending}")) if self._directory else []
+        return sorted(self.directory.glob(f"*{ending}")) if self.directory else []
 
     def _path(self, name: str) -> Path:
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="flocker-"))
-            weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
-        return self._directory / name
+        if self.directory is None:
+            self.directory = Path(tempfile.mkdtemp(prefix="flocker-"))
+            weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
+        return self.directory / name
 
 
 def _failing(message: str) -> Sequence[str]:
