@@ -60,4 +60,4 @@ async def test_no_directory_is_made_where_no_command_is_asked_for() -> None:
     other = FakeStorage()
     other.received("test1", None, storage.sent("test1", "s1", None))
     await other.start()
-    assert [None, None] == [storage.directory, other.directory]
+    assert (storage.directory, other.directory) == (None, None)
