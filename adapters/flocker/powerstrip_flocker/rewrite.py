@@ -23,7 +23,7 @@ from powerstrip_flocker.host_config import (
 )
 from powerstrip_flocker.places import Place, place_of
 
-__all__ = ["containers_in", "datasets_in", "places_in", "rewritten"]
+__all__ = ["containers_in", "datasets_in", "host_config_in", "places_in", "rewritten"]
 
 
 def datasets_in(body: str) -> tuple[str, ...]:
@@ -72,6 +72,22 @@ def containers_in(body: str) -> tuple[str, ...]:
         return containers_from(_host_config(_load(body)))
     except Unreadable:
         return ()
+
+
+def host_config_in(body: str) -> JsonObject:
+    """
+    The ``HostConfig`` of a request, which is empty where the engine will refuse what it mounts.
+
+    Raises:
+        RequestError: when the body can't be read here.
+    """
+    try:
+        host_config = _host_config(_load(body))
+        bind_sources(host_config)
+        volume_paths(host_config)
+    except Unreadable:
+        return {}
+    return host_config
 
 
 def rewritten(body: str, mount_points: Mapping[str, str]) -> str:
