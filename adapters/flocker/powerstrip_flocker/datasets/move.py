@@ -46,7 +46,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from powerstrip_flocker.datasets.keeper import Copy, Keeper
-from powerstrip_flocker.datasets.progress import Progress
+from powerstrip_flocker.datasets.progress import PhaseLog, Progress
 from powerstrip_flocker.datasets.record import Record, Replica
 from powerstrip_flocker.datasets.snapshots import is_ours, newest_shared
 from powerstrip_flocker.datasets.steps import Step
@@ -157,8 +157,10 @@ class Mover:
         keeper = self.keeper
         async with self._turn(name):
             entry = await keeper.ledger.get(name)
-            if entry is None or entry.record.owner != keeper.node:
-                raise MoveError(f"{name} does not belong to {keeper.node}")
+            if entry is None:
+                raise MoveError(f"there is no dataset {name}")
+            if entry.record.owner != keeper.node:
+                raise MoveError(f"{name} belongs to {entry.record.owner}: destroy it there")
             identity = entry.record.identity
             claim = await keeper.ledger.claim(entry, keeper.node)
             try:
@@ -257,14 +259,21 @@ class Mover:
     async def _fetch(self, move: _Move, peer: IPeer, there: Sequence[Snapshot], phase: int) -> None:
         name = move.claim.name
         base = await self._make_room(move.entry.record, there)
+        source, target = move.entry.record.owner, self.keeper.node
         started = self.keeper.clock.seconds()
+        log = PhaseLog(lambda line: self._log.info("{line}", line=line))
 
         def report(sent_bytes: int, expected_bytes: int | None) -> None:
             elapsed = self.keeper.clock.seconds() - started
-            self.progress[name] = Progress(name, phase, sent_bytes, expected_bytes, elapsed)
+            self.progress[name] = progress = Progress(
+                name, source, target, phase, sent_bytes, expected_bytes, elapsed
+            )
+            log.goes_on(progress)
 
         report(0, None)
         await peer.fetch(name, there[-1].name, base, report)
+        elapsed = self.keeper.clock.seconds() - started
+        log.ended(evolve(self.progress[name], elapsed_seconds=elapsed))
         await self.keeper.at(Step.VERIFY, name)
         here = await self.keeper.storage.snapshots(name)
         if not here or here[-1].identity != there[-1].identity:
