@@ -162,6 +162,12 @@ class BtrfsStorage:
         await self._make_data(name)
         if self._snapshot(name, snapshot).exists():
             raise StorageError(f"cannot take the snapshot {snapshot} of {name}: it is here already")
+        # A snapshot has an empty directory in place of each.
+        if inner := await self._inner(self._data(name)):
+            raise StorageError(
+                f"cannot take the snapshot {snapshot} of {name}, which would be without what is in "
+                f"the subvolumes inside of it: {', '.join(inner)}"
+            )
         taking = self._home(name) / TAKING
         taking.mkdir()
         # It has the data on disk before it ends: btrfs-subvolume(8), "snapshot".
@@ -309,8 +315,25 @@ class BtrfsStorage:
         shutil.rmtree(home)
 
     async def _delete(self, subvolume: Path) -> None:
-        if subvolume.exists():
-            await self._btrfs("subvolume", "delete", str(subvolume))
+        """
+        Delete a subvolume, with those that have been made inside of it.
+        """
+        if not subvolume.exists():
+            return
+        if inner := await self._inner(subvolume):
+            await self._btrfs("property", "set", "-t", "subvol", str(subvolume), "ro", "false")
+            for path in inner:
+                await self._delete(subvolume / path)
+        await self._btrfs("subvolume", "delete", str(subvolume))
+
+    async def _inner(self, subvolume: Path) -> Sequence[str]:
+        """
+        The paths of the subvolumes right below one, from there.
+        """
+        # Both commands say paths from the top of the whole btrfs, which may not be mounted.
+        own = (await self._btrfs("subvolume", "show", str(subvolume))).splitlines()[0]
+        lines = (await self._btrfs("subvolume", "list", "-o", str(subvolume))).splitlines()
+        return [line.partition(" path ")[2].removeprefix(f"{own}/") for line in lines]
 
     async def _show(self, subvolume: Path) -> Mapping[str, str]:
         lines = (await self._btrfs("subvolume", "show", str(subvolume))).splitlines()
@@ -320,7 +343,8 @@ class BtrfsStorage:
     async def _usage(self, path: Path) -> tuple[int, int, int]:
         """
         The bytes of all files below a path; of those, what is only in one of them; and what is
-        shared by several, once. All are looked at, so it takes a while where there are many.
+        shared by several, once. All are looked at, so it takes a while where there are many: btrfs
+        has no such sums but those of quota groups, which slow down all that is written.
         """
         lines = await self._btrfs("filesystem", "du", "-s", "--raw", str(path))
         total, exclusive, shared = lines.splitlines()[-1].split()[:3]

@@ -4,6 +4,7 @@ Datasets on a real btrfs, in a file.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,55 @@ async def test_what_a_crash_left_of_a_destruction_goes_at_the_start(
     await storage.start()
     assert await storage.names() == []
     assert list(home.parent.iterdir()) == []
+
+
+def make_subvolumes_in(host: BtrfsHost, name: str) -> Path:
+    """
+    Make a subvolume inside of a dataset, and one inside of that.
+    """
+    inner = host.root / name / "some where" / "inner"
+    inner.parent.mkdir()
+    for path in (inner, inner / "innermost"):
+        subprocess.run(["btrfs", "subvolume", "create", str(path)], check=True, capture_output=True)
+    return inner
+
+
+@pytest.mark.parametrize("is_fenced", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_dataset_with_subvolumes_inside_is_destroyed(
+    hosts: list[BtrfsHost], is_fenced: bool
+) -> None:
+    """
+    They go with it, also when it is read-only.
+    """
+    storage = hosts[0].storage
+    await storage.create("test1")
+    await storage.snapshot("test1", "s1")
+    make_subvolumes_in(hosts[0], "test1")
+    if is_fenced:
+        await storage.fence("test1")
+    await storage.destroy("test1")
+    assert not await storage.exists("test1")
+    assert list((hosts[0].root / ":datasets").iterdir()) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_snapshot_would_leave_out_is_not_lost(hosts: list[BtrfsHost]) -> None:
+    """
+    There is no snapshot of a dataset with subvolumes inside, fenced or not; the error names them.
+    """
+    storage = hosts[0].storage
+    await storage.create("test1")
+    inner = make_subvolumes_in(hosts[0], "test1")
+    (inner / "file").write_bytes(b"hello")
+    with pytest.raises(StorageError, match=r"test1, .*: some where/inner$"):
+        await storage.snapshot("test1", "s1")
+    await storage.fence("test1")
+    with pytest.raises(StorageError, match=r"test1, .*: some where/inner$"):
+        await storage.snapshot("test1", "s1")
+    assert await storage.snapshots("test1") == []
+    await storage.set_writable("test1")
+    assert (inner / "file").read_bytes() == b"hello"
 
 
 @pytest_twisted.ensureDeferred
