@@ -1,0 +1,3 @@
+"""
+Datasets that Flocker's own control service has, for those who run it.
+"""
