@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 SIZE_BYTES = 128 * 2**20
@@ -65,7 +66,38 @@ def _why_not_installed(program: str) -> str | None:
     return None if found else f"there is no {program}: scripts/install-storage"
 
 
-class ZfsFusePool:
+class _FileSystem(ABC):
+    """
+    A file system that is there while it is used.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            self._make()
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @abstractmethod
+    def _make(self) -> None:
+        """
+        Have it there.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """
+        Leave nothing of it, also when it is not there as a whole.
+        """
+
+
+class ZfsFusePool(_FileSystem):
     """
     A pool, and a zfs-fuse that knows only this one, in a mount namespace of its own.
 
@@ -74,31 +106,9 @@ class ZfsFusePool:
     """
 
     def __init__(self, name: str = "flocker") -> None:
+        super().__init__("zfs-")
         self.name = name
-        self._directory = Path(tempfile.mkdtemp(prefix="zfs-", dir="/tmp"))
         self._daemon: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            for part in ("lib", "run", "lock", "mounts"):
-                (self._directory / part).mkdir()
-            with (self._directory / "pool").open("wb") as file:
-                file.truncate(SIZE_BYTES)
-            self._start()
-            mount_point, file_name = str(self.mount_point), str(self._directory / "pool")
-            self.run("zpool", "create", "-m", mount_point, self.name, file_name)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def mount_point(self) -> Path:
@@ -149,6 +159,15 @@ class ZfsFusePool:
         self._kill()
         shutil.rmtree(self._directory)
 
+    def _make(self) -> None:
+        for part in ("lib", "run", "lock", "mounts"):
+            (self._directory / part).mkdir()
+        with (self._directory / "pool").open("wb") as file:
+            file.truncate(SIZE_BYTES)
+        self._start()
+        mount_point, file_name = str(self.mount_point), str(self._directory / "pool")
+        self.run("zpool", "create", "-m", mount_point, self.name, file_name)
+
     def _start(self) -> None:
         socket = self._directory / "run" / "zfs_socket"
         socket.unlink(missing_ok=True)
@@ -171,34 +190,14 @@ class ZfsFusePool:
             self._daemon = None
 
 
-class BtrfsFile:
+class BtrfsFile(_FileSystem):
     """
     A btrfs, mounted while it is used.
     """
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="btrfs-", dir="/tmp"))
+        super().__init__("btrfs-")
         self.mount_point = self._directory / "mounted"
-
-    def __enter__(self) -> Self:
-        try:
-            self.mount_point.mkdir()
-            with self._file.open("wb") as file:
-                file.truncate(SIZE_BYTES)
-            _run("mkfs.btrfs", "-q", str(self._file))
-            self._mount()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def _file(self) -> Path:
@@ -215,6 +214,13 @@ class BtrfsFile:
         if self.mount_point.is_mount():
             self._unmount()
         shutil.rmtree(self._directory)
+
+    def _make(self) -> None:
+        self.mount_point.mkdir()
+        with self._file.open("wb") as file:
+            file.truncate(SIZE_BYTES)
+        _run("mkfs.btrfs", "-q", str(self._file))
+        self._mount()
 
     def _mount(self) -> None:
         _run("mount", "-o", "loop", str(self._file), str(self.mount_point))
