@@ -124,3 +124,16 @@ def test_a_body_that_nobody_waits_for_ends_its_connection() -> None:
     assert isinstance(failure_of(collecting), CancelledError)
     assert answer.transport.disconnecting
     answer.end(ResponseFailed([Failure(ConnectionLost())]))
+
+
+def test_each_part_of_a_body_is_told_of() -> None:
+    """
+    Who waits for signs of life hears of it.
+    """
+    answer = Answer()
+    heard: list[None] = []
+    answer.collected(heard=lambda: heard.append(None))
+    answer.receive(b"one ")
+    answer.receive(b"two")
+    assert len(heard) == 2
+    answer.end(ResponseDone())
