@@ -117,6 +117,12 @@ class Departure:
     source: str
     target: str
 
+    def line(self) -> str:
+        """
+        As a line of text.
+        """
+        return f"{self.name}: {self.source} -> {self.target}, under way"
+
 
 @frozen
 class Status:
