@@ -1,9 +1,22 @@
 #!/bin/sh
 # The page: has the database add one to the visits, and says how many there are.
 #
-# `:5` is Redis's way to answer a number. Nobody waits longer than 0.3 s for it: where the database
-# has just moved, the next attempt comes through at once, and a lost packet is sent again after 1 s.
-answer=$(printf 'INCR visits\r\nQUIT\r\n' | timeout 0.3 nc "$DATABASE" 6379 | tr -d '\r')
+# Nobody waits longer than 0.3 s for it: while the database moves, the first packet of a connection
+# is lost, and would be sent again only after 1 s. timeout counts whole seconds.
+answer=$(
+    nc "$DATABASE" 6379 2>/dev/null <<END &
+INCR visits
+QUIT
+END
+    asked=$!
+    {
+        sleep 0.3
+        kill $asked
+    } >/dev/null 2>&1 &
+    wait $asked
+    kill $!
+)
+# Redis's way to answer a number is ":5".
 case $answer in
 :*)
     count=${answer%%[!:0-9]*}
