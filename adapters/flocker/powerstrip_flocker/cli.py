@@ -82,7 +82,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
     add("list", "the datasets of all nodes, and what this node has of them", _list)
     inspect = add("inspect", "all that is known of a dataset, as JSON", _inspect)
-    move = add("move", "have a dataset moved to a node; Ctrl-C gives it up", _move)
+    move = add("move", "have a dataset moved to a node", _move)
     snapshots = add("snapshots", "the snapshots that this node has of a dataset", _snapshots)
     destroy = add("destroy", "remove a dataset of this node, with all its replicas", _destroy)
     promote = add("promote", "own a dataset whose owner is gone for good", _promote)
@@ -142,7 +142,12 @@ def _move(adapter: AskedAdapter, options: argparse.Namespace) -> None:
         screen.show([it for it in _moves(adapter) if it.name == options.name])
 
     path = f"/datasets/{options.name}/move"
-    answer = _change(adapter, "POST", path, {"to": options.to}, show)
+    try:
+        answer = _change(adapter, "POST", path, {"to": options.to}, show)
+    except KeyboardInterrupt:
+        # Given up if the node that it goes to was asked; else that node goes on.
+        what = "status tells whether it goes on, list where it is"
+        raise CommandError(f"the move of {options.name} is not waited for: {what}") from None
     screen.show([])
     print(f"{answer['name']} is on {answer['owner']}")
 
@@ -162,14 +167,17 @@ def _destroy(adapter: AskedAdapter, options: argparse.Namespace) -> None:
 
 def _promote(adapter: AskedAdapter, options: argparse.Namespace) -> None:
     found = adapter.ask("GET", f"/datasets/{options.name}")
-    if found["newest"] is not None and found["owner"] != found["node"]:
-        print(
-            f"{found['name']} belongs to {found['owner']}. The newest that {found['node']} has of "
-            f"it is of {_moment(found['newest'])}: what was written since is lost, also on "
-            f"{found['owner']}, should that node come back."
-        )
-        if not options.yes:
-            _confirm(f"Is {found['owner']} gone for good, and is {found['node']} to own it?")
+    if found["owner"] == found["node"]:
+        raise CommandError(f"{found['node']} owns {found['name']} already")
+    if found["newest"] is None:
+        raise CommandError(f"{found['node']} has no replica of {found['name']}")
+    print(
+        f"{found['name']} belongs to {found['owner']}. The newest that {found['node']} has of it "
+        f"is of {_moment(found['newest'])}: what was written since is lost, also on "
+        f"{found['owner']}, should that node come back."
+    )
+    if not options.yes:
+        _confirm(f"Is {found['owner']} gone for good, and is {found['node']} to own it?")
     answer = _change(adapter, "POST", f"/datasets/{options.name}/promote", {})
     print(f"{answer['name']} belongs to {answer['owner']}, as of {_moment(answer['snapshot'])}")
 

@@ -23,6 +23,7 @@ from powerstrip_flocker.datasets.record import Record
 from powerstrip_flocker.datasets.snapshots import is_ours
 from powerstrip_flocker.errors import FlockerError, StorageError
 from powerstrip_flocker.interfaces import INodes, IPeer, Snapshot
+from powerstrip_flocker.names import check_name
 from powerstrip_flocker.refusals import refusal
 from powerstrip_flocker.status import DatasetStatus, Here, JsonObject, move_json, snapshot_json
 from powerstrip_flocker.survey import Survey
@@ -201,7 +202,7 @@ class OperatorApi:
 
             {"name": "data", "owner": "node2"}
 
-        Who hangs up before that gives the move up.
+        Who hangs up before that gives up a move to this node. One to another node goes on.
         """
 
         async def reply() -> JsonObject:
@@ -275,6 +276,7 @@ class OperatorApi:
         return await answer_json(request, body)
 
     async def _find(self, name: str) -> DatasetStatus:
+        check_name(name)
         found = await self._survey.dataset(name)
         if found is None:
             raise Refused(404, f"flocker: there is no dataset {name}")

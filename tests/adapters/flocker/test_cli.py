@@ -261,6 +261,27 @@ async def test_a_move_is_shown_while_it_goes_on(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_move_that_is_interrupted_says_where_to_look(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whether it goes on depends on which node was asked.
+    """
+
+    def interrupt(self: cli.Screen, moves: list[Any]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(cli.Screen, "show", interrupt)
+    nodes.gates[Step.SEND] = Deferred()
+    interrupted = await nodes.do("n2", "move", "data", "--to", "n2")
+    assert interrupted.sentence == (
+        "powerstrip-flocker: the move of data is not waited for: "
+        "status tells whether it goes on, list where it is"
+    )
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_move_that_nobody_waits_for_is_given_up(nodes: Nodes) -> None:
     """
     Ctrl-C leaves the dataset where it was, and writable there.
@@ -284,7 +305,7 @@ async def test_a_move_that_nobody_waits_for_is_given_up(nodes: Nodes) -> None:
         (("move", "data", "--to", "n9"), "there is no node n9, but n1, n2"),
         (("inspect", "none"), "there is no dataset none"),
         (("destroy", "data", "--yes"), "data is used by container-of-n1 on n1"),
-        (("promote", "data", "--yes"), "data is not another node's"),
+        (("promote", "data", "--yes"), "n1 owns data already"),
         (
             ("inspect", "a/b"),
             (

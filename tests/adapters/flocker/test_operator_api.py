@@ -387,6 +387,19 @@ async def test_a_dataset_that_is_not_there_is_not_made(
     assert list(operated.cluster.store.entries) == ["data"]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/move"), ("DELETE", "")])
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_none_can_have_reaches_no_storage(
+    operated: Operated, method: str, path: str
+) -> None:
+    """
+    It could lead out of where datasets are.
+    """
+    code, answer = await operated.ask("n1", method, f"/datasets/a..b{path}", TO_N1)
+    assert code == 400
+    assert answer["message"].startswith("flocker: 'a..b' can't be the name of a dataset")
+
+
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
 @pytest.mark.parametrize(
     ("method", "path"),
