@@ -25,7 +25,7 @@ from powerstrip_flocker.peers.framing import Checksum, Kind, frame_head
 from powerstrip_flocker.peers.messages import ALIVE_SECONDS, encode_error
 from powerstrip_flocker.peers.reactor import PeerReactor
 
-__all__ = ["send"]
+__all__ = ["STALL_SECONDS", "send"]
 
 READ_BYTES = 256 * 1024
 
@@ -43,7 +43,7 @@ async def send(
     name: str,
     snapshot: str,
     base: str | None,
-    stall_seconds: float = STALL_SECONDS,
+    stall_seconds: float,
 ) -> None:
     """
     Answer with a snapshot. Cancelled, or in an error: the command is dead when this is over.

@@ -26,7 +26,7 @@ from powerstrip_flocker.names import check_name
 from powerstrip_flocker.peers.framing import Kind, frame_head
 from powerstrip_flocker.peers.messages import ALIVE_SECONDS, PATH, encode_error, encode_snapshots
 from powerstrip_flocker.peers.reactor import PeerReactor
-from powerstrip_flocker.peers.sending import send
+from powerstrip_flocker.peers.sending import STALL_SECONDS, send
 from powerstrip_flocker.peers.tls import names_in
 
 __all__ = ["PeerResource"]
@@ -45,7 +45,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 """What is said with each question: text, but that there may be no base."""
 
-_SNAPSHOT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_SNAPSHOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 class PeerResource(Resource):
@@ -60,9 +60,20 @@ class PeerResource(Resource):
     _log = Logger()
 
     def __init__(
-        self, reactor: PeerReactor, node: str, keeper: Keeper, mover: Mover, storage: IStorage
+        self,
+        reactor: PeerReactor,
+        node: str,
+        keeper: Keeper,
+        mover: Mover,
+        storage: IStorage,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
+        """
+        Args:
+            stall_seconds: How long a node that fetches may take nothing of what it is sent.
+        """
         super().__init__()
+        self._stall_seconds = stall_seconds
         self._reactor = reactor
         self._node = node
         self._keeper = keeper
@@ -158,6 +169,11 @@ class PeerResource(Resource):
             answer = json.dumps({"result": await method(question)}).encode("ascii")
         except FlockerError as error:
             answer = encode_error(error)
+        except Exception as error:
+            if isinstance(error, CancelledError):
+                raise
+            self._log.failure("a call of another node failed")
+            answer = encode_error(FlockerError(f"{self._node} has failed: its log says how"))
         finally:
             living.stop()
         request.write(answer)
@@ -170,7 +186,8 @@ class PeerResource(Resource):
             request.write(frame_head(Kind.TRAILER, len(answer)) + answer)
             return
         name, snapshot, base = (question[it] for it in FIELDS["fetch"])
-        await send(self._reactor, self._storage, request, name, snapshot, base)
+        stall_seconds = self._stall_seconds
+        await send(self._reactor, self._storage, request, name, snapshot, base, stall_seconds)
 
     def _refuse(self, request: Request, question: Question) -> None:
         """
