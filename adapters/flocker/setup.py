@@ -12,13 +12,18 @@ setup(
     python_requires=">=3.11",
     packages=[
         "powerstrip_flocker",
+        "powerstrip_flocker.control_service",
         "powerstrip_flocker.datasets",
         "powerstrip_flocker.ledger",
+        "powerstrip_flocker.peers",
         "powerstrip_flocker.storage",
+        "twisted.plugins",
     ],
     package_data={"powerstrip_flocker": ["py.typed"]},
+    entry_points={"console_scripts": ["powerstrip-flocker = powerstrip_flocker.cli:main"]},
     install_requires=[
         "attrs>=23.2",
+        "cryptography>=42.0",
         "klein>=24.8",
         "powerstrip>=0.1",
         "treq>=24.9",

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from powerstrip_flocker.datasets.keeper import Keeper
 from powerstrip_flocker.datasets.move import Mover
-from powerstrip_flocker.errors import LedgerError
+from powerstrip_flocker.errors import FlockerError, LedgerError
 from powerstrip_flocker.interfaces import IDatasets
 
 __all__ = ["ClusterDatasets"]
@@ -34,6 +34,7 @@ class ClusterDatasets:
 
     _log = Logger(namespace="powerstrip-flocker")
     _under_way: set[Deferred[None]] = field(factory=set)
+    _is_stopping: bool = False
     _recorded: frozenset[str] = frozenset()
     """The names that the ledger had when it was asked last."""
 
@@ -42,6 +43,7 @@ class ClusterDatasets:
         await self.keeper.start()
 
     async def stop(self) -> None:
+        self._is_stopping = True
         under_way = tuple(self._under_way)
         for bringing in under_way:
             bringing.cancel()
@@ -54,6 +56,11 @@ class ClusterDatasets:
         self._under_way.add(bringing)
         try:
             await bringing
+        except CancelledError:
+            if self._is_stopping:
+                what = f"the adapter was stopped before {', '.join(names)} had come: try again"
+                raise FlockerError(what) from None
+            raise
         finally:
             self._under_way.discard(bringing)
         return {name: self.keeper.storage.mount_point(name) for name in names}

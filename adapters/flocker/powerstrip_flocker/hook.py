@@ -7,7 +7,7 @@ I/O: asks the engine, and has datasets brought here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -50,6 +50,9 @@ class Hook:
 
     engine: EngineClient
     datasets: IDatasets
+    starting: Callable[[str], None]
+    """Is told the id of a container for whose start datasets are asked for next."""
+
     root: Path = Path("/")
     """Where the root of the host is here, below which datasets are mounted."""
 
@@ -105,6 +108,7 @@ class Hook:
             *await self._mounted_already(body),
         ]
         if names:
+            self.starting(container.id)
             found = await self._have(dict.fromkeys(names))
             for source in bind_sources(object_of(container.inspected.get("HostConfig"))):
                 for mount_point in found.values():

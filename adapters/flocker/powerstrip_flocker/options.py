@@ -1,11 +1,12 @@
 """
 What ``twistd powerstrip-flocker`` takes on its command line.
 
-Sans-I/O: words in, a mapping out. Addresses and files are read by the service.
+I/O: none but the environment, for one default. Addresses and files are read by the service.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import ClassVar
 
@@ -29,7 +30,22 @@ DEFAULT_LEDGER = "/var/lib/powerstrip-flocker/ledger.json"
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*")
 """zpool(8) and zfs(8), "NAMING", but for colons and spaces, which no mount point here can have."""
 
-_NEEDS_CLUSTER = ("peer-listen", "peer-advertise", "etcd-ca", "etcd-cert", "etcd-key", "etcd-user")
+CONTROL_SERVICE = "FLOCKER_CONTROL_SERVICE_BASE_URL"
+"""What ClusterHQ's own adapter read it from."""
+
+_NEEDS_STORAGE = ("node", "ledger", "enter-mounts")
+
+_NEEDS_CLUSTER = (
+    "peer-listen",
+    "peer-advertise",
+    "insecure-peers",
+    "etcd-ca",
+    "etcd-cert",
+    "etcd-key",
+    "etcd-user",
+)
+
+_TLS = ("tls-ca", "tls-cert", "tls-key")
 
 
 class Options(BaseOptions):
@@ -51,8 +67,8 @@ class Options(BaseOptions):
         ["etcd-user", None, None, "A file with NAME:PASSWORD for etcd."],
         ["peer-listen", None, None, "Where other nodes come in: HOST:PORT, as in 192.0.2.1:4523."],
         ["peer-advertise", None, None, "What other nodes call that, if not the same."],
-        ["tls-ca", None, None, "The CA's certificate of all nodes."],
-        ["tls-cert", None, None, "This node's certificate, which has its name."],
+        ["tls-ca", None, None, "The CA's certificate of all nodes, or of Flocker's cluster."],
+        ["tls-cert", None, None, "This node's certificate, which has its name; or a user's."],
         ["tls-key", None, None, "Its key."],
         [
             "enter-mounts",
@@ -60,10 +76,19 @@ class Options(BaseOptions):
             None,
             "A process that sees datasets mounted, normally 1: for an adapter in a container.",
         ],
+        [
+            "control-service",
+            None,
+            None,
+            f"Flocker's own, in place of all that: https://HOST:4523/v1, if not {CONTROL_SERVICE}.",
+        ],
+        ["control-node", None, None, "This node's UUID in Flocker, before Flocker 1.8."],
+        ["control-size", None, None, "The size of a new dataset in bytes, if not Flocker's own."],
         ["grace", None, "10", "Seconds that what is under way has to end after SIGTERM."],
     ]
     optFlags: ClassVar = [
         ["insecure-peers", None, "Let nodes in without TLS, from all the network."],
+        ["control-unleased", None, "Move datasets of a Flocker before 1.4, in use or not."],
     ]
 
     def __init__(self) -> None:
@@ -92,10 +117,17 @@ class Options(BaseOptions):
         """
         Check what is not checked elsewhere.
         """
-        self._check_node()
-        self._check_storage()
-        self._check_ledger()
-        self._check_peers()
+        if self["control-service"] is None and self["storage"] is None:
+            self["control-service"] = os.environ.get(CONTROL_SERVICE) or None
+        if self["control-service"] is not None:
+            self._check_control_service()
+        else:
+            self._check_control_options()
+            self._check_storage()
+            self._check_node()
+            self._check_ledger()
+            self._check_peers()
+        self._check_tls()
         if self["enter-mounts"] is not None and not re.fullmatch(
             r"[1-9][0-9]{0,9}", self["enter-mounts"]
         ):
@@ -103,6 +135,25 @@ class Options(BaseOptions):
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", self["grace"]):
             raise UsageError("--grace takes a number of seconds")
         self["grace"] = float(self["grace"])
+
+    def _check_control_service(self) -> None:
+        given = [name for name in ("storage", *_NEEDS_STORAGE, *_NEEDS_CLUSTER) if self[name]]
+        if self["etcd"]:
+            given.append("etcd")
+        if given:
+            raise UsageError(
+                f"--{given[0]} is not for Flocker's control service, which has storage and nodes "
+                "of its own"
+            )
+        if self["control-size"] is not None:
+            if not re.fullmatch(r"[0-9]{1,18}", self["control-size"]):
+                raise UsageError("--control-size takes a number of bytes")
+            self["control-size"] = int(self["control-size"])
+
+    def _check_control_options(self) -> None:
+        for name in ("control-node", "control-size", "control-unleased"):
+            if self[name]:
+                raise UsageError(f"--{name} needs --control-service")
 
     def _check_node(self) -> None:
         if self["node"] is None:
@@ -117,7 +168,9 @@ class Options(BaseOptions):
 
     def _check_storage(self) -> None:
         if self["storage"] is None:
-            raise UsageError("--storage is missing: zfs:POOL or btrfs:PATH")
+            raise UsageError(
+                "--storage is missing: zfs:POOL or btrfs:PATH (or --control-service URL)"
+            )
         kind, _, where = self["storage"].partition(":")
         if kind == "zfs" and not _POOL.fullmatch(where):
             raise UsageError(f"--storage {self['storage']}: zfs: takes a pool, or a file system")
@@ -134,8 +187,8 @@ class Options(BaseOptions):
         if self["etcd"] and self["ledger"] is not None:
             raise UsageError("--ledger is for one node, and --etcd for several: give one of them")
         if not self["etcd"]:
-            for name in _NEEDS_CLUSTER:
-                if self[name] is not None:
+            for name in (*_NEEDS_CLUSTER, *_TLS):
+                if self[name]:
                     raise UsageError(f"--{name} is for several nodes: it needs --etcd")
         if (self["etcd-cert"] is None) != (self["etcd-key"] is None):
             raise UsageError("--etcd-cert and --etcd-key belong together")
@@ -147,7 +200,9 @@ class Options(BaseOptions):
             raise UsageError(
                 "--etcd needs --peer-listen: where other nodes fetch what moves away from here"
             )
-        tls = [self[name] for name in ("tls-ca", "tls-cert", "tls-key")]
+
+    def _check_tls(self) -> None:
+        tls = [self[name] for name in _TLS]
         if any(tls) and not all(tls):
             raise UsageError("--tls-ca, --tls-cert and --tls-key belong together")
         if any(tls) and self["insecure-peers"]:

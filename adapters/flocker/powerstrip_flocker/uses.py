@@ -70,8 +70,8 @@ class EngineUses:
     """When containers were expected, by dataset, the oldest first."""
 
     _new: set[str] = field(factory=set)
-    """The ids of containers that were created and not started yet: their first start has been
-    expected with them."""
+    """The ids of containers that were created and not started yet, and whose start was not told
+    of by `starting`: what was expected has come with them."""
 
     _looks: set[Deferred[None]] = field(factory=set)
 
@@ -85,6 +85,12 @@ class EngineUses:
 
     def expect(self, name: str) -> None:
         self._expected.setdefault(name, []).append(self.clock.seconds())
+
+    def starting(self, container_id: str) -> None:
+        """
+        Take note that what is expected next is the start of a container that is there.
+        """
+        self._new.discard(container_id)
 
     def happened(self, event: Event) -> None:
         """

@@ -92,7 +92,8 @@ class Rig:
         self.pool = directory / "pool"
         self.pool.mkdir()
         self.datasets = FakeDatasets(self.pool)
-        hook = Hook(self.engine.client, self.datasets)
+        self.starting: list[str] = []
+        hook = Hook(self.engine.client, self.datasets, self.starting.append)
         self.resource = FlockerAdapter(hook, operator).app.resource()
 
     async def create(self, target: str = "/v1.41/containers/create?name=x", **config: Any) -> Any:
@@ -358,7 +359,7 @@ async def test_a_container_is_found_by_the_beginning_of_its_id(rig: Rig) -> None
     """
     box = rig.has("box", f"{rig.pool}/a:/x")
     await rig.before(f"/containers/{box[:12]}/start", None)
-    assert rig.datasets.asked == [("a",)]
+    assert (rig.datasets.asked, rig.starting) == ([("a",)], [box])
 
 
 @pytest_twisted.ensureDeferred

@@ -173,6 +173,21 @@ def test_a_container_that_starts_again_is_expected_too(rig: Rig) -> None:
     assert rig.users() == []
 
 
+def test_a_first_start_that_was_asked_for_is_expected_by_itself(rig: Rig) -> None:
+    """
+    Where starts have a pre-hook too, each container is expected twice, and comes twice.
+    """
+    rig.uses.expect("a")
+    box = rig.create("box", "/pool/a:/x")
+    rig.uses.starting(box)
+    rig.uses.expect("a")
+    assert rig.users() == ["box", EXPECTED]
+    rig.start(box)
+    assert rig.users() == ["box"]
+    rig.engine.remove(box)
+    assert rig.users() == []
+
+
 def test_one_that_comes_while_the_list_is_made_is_not_overlooked(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
