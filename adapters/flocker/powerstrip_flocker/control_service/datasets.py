@@ -208,14 +208,19 @@ class ControlServiceDatasets:
             _log.warn("going by what was known before: {error}", error=str(error))
         return dict(self._paths)
 
-    async def mount_point(self, name: str) -> Path | None:
+    async def mount_point(self, name: str) -> Path:
         """
-        Where a dataset is mounted here when it is here, or None where that can't be known. For an
-        `EngineUses`, which asks often.
+        Where a dataset is mounted here when it is here. For an `EngineUses`, which asks often.
+
+        Raises:
+            ControlServiceError: when that is not known, as when a node's agent is not connected:
+                nobody can say then who uses it, and it must not be taken for unused.
         """
         if name not in self._paths:
             await self.mount_points()
-        return self._paths.get(name)
+        if name not in self._paths:
+            raise ControlServiceError(f"Flocker does not say where {name} is mounted")
+        return self._paths[name]
 
     async def _look_at_paths(self, node: str) -> None:
         configuration = await self._client.configuration()

@@ -58,6 +58,9 @@ class Leases:
     _wanted: list[str] = field(factory=list)
     """The names that somebody is having moved here, for whom no container counts yet."""
 
+    _doubts: dict[str, str] = field(factory=dict)
+    """Why it can't be said whether a dataset is in use, by name."""
+
     _lock: DeferredLock = field(factory=DeferredLock)
     """Is held while it is decided whether a dataset stays. What is under way when one is released
     would come before or after what is under way when it is taken."""
@@ -138,10 +141,17 @@ class Leases:
             try:
                 if name not in self._wanted and not await self._uses.containers(name):
                     await self._release(dataset_id)
+                self._doubts.pop(name, None)
             except FlockerError as error:
-                _log.warn("the lease on {name} stays: {error}", name=name, error=str(error))
+                self._say(name, str(error))
             finally:
                 self._lock.release()
+
+    def _say(self, name: str, doubt: str) -> None:
+        # Once for each that is new: it is looked often.
+        if self._doubts.get(name) != doubt:
+            self._doubts[name] = doubt
+            _log.warn("the lease on {name} stays: {doubt}", name=name, doubt=doubt)
 
     async def _release(self, dataset_id: str) -> None:
         # Anybody may release a lease: it is looked first whose it is by now.

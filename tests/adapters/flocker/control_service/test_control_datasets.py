@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 @implementer(IUses)
-@define(eq=False)
+@define(eq=False, slots=False)
 class Uses:
     """
     The containers of a node, by dataset.
@@ -289,6 +289,26 @@ def test_while_the_engine_is_away_leases_stay(world: World) -> None:
     assert not world.service.leases
 
 
+def test_while_its_agent_is_away_a_lease_stays(world: World) -> None:
+    """
+    The state has no path by which a container could be known to use the dataset.
+    """
+    world.service.lag_seconds = 4 * ARRIVE_SECONDS
+    one = world.adapter()
+
+    async def containers(name: str) -> Sequence[str]:
+        await one.datasets.mount_point(name)
+        return ()
+
+    one.uses.containers = containers  # type: ignore[method-assign]
+    with pytest.raises(MoveError):
+        one.have("test1")
+    one.pass_time(5 * LOOK_SECONDS)
+    assert {identity_of("test1")} == set(world.service.leases)
+    one.pass_time(4 * ARRIVE_SECONDS)
+    assert not world.service.leases
+
+
 def test_two_are_had_together(world: World) -> None:
     """
     Where one of two is in use, neither is asked for, and the other is free again soon.
@@ -525,7 +545,8 @@ def test_mount_points_are_known(world: World, paths_have_nodes: bool) -> None:
     for adapter in (one, again):
         assert {"test1": Path(here)} == adapter.outcome(adapter.datasets.mount_points())
         assert Path(here) == adapter.outcome(adapter.datasets.mount_point("test1"))
-        assert adapter.outcome(adapter.datasets.mount_point("test2")) is None
+        with pytest.raises(ControlServiceError, match="where test2 is mounted"):
+            adapter.outcome(adapter.datasets.mount_point("test2"))
     one.exchange._http = cast(Any, Away())
     assert {"test1": Path(here)} == one.outcome(one.datasets.mount_points())
 
