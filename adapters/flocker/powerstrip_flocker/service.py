@@ -14,8 +14,6 @@ from typing import Any, cast
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorThreads
-from twisted.web.client import BrowserLikePolicyForHTTPS
-from twisted.web.iweb import IPolicyForHTTPS
 from twisted.web.resource import IResource
 
 from powerstrip.adapter.engine import EngineClient, connect_engine
@@ -29,7 +27,7 @@ from powerstrip_flocker.cluster import Door, Member
 from powerstrip_flocker.cluster_datasets import ClusterDatasets
 from powerstrip_flocker.control_service.client import ControlServiceClient
 from powerstrip_flocker.control_service.datasets import ControlServiceDatasets, ControlSettings
-from powerstrip_flocker.control_service.exchange import ControlTls, Exchange
+from powerstrip_flocker.control_service.exchange import ControlTls, Exchange, check_url
 from powerstrip_flocker.datasets.keeper import Keeper
 from powerstrip_flocker.datasets.move import Mover
 from powerstrip_flocker.errors import FlockerError, LedgerError
@@ -146,23 +144,14 @@ class _Work:
 def _of_control_service(
     options: Mapping[str, Any], reactor: ServiceReactor, engine: EngineClient
 ) -> _Work:
-    files = [_file(options[name]) for name in ("tls-ca", "tls-cert", "tls-key")]
-    url = options["control-service"]
-    policy: IPolicyForHTTPS
-    if all(files):
-        policy = ControlTls.load(*cast(list[Path], files))
-    elif url.startswith("https:"):
+    url = check_url(options["control-service"])
+    ca, cert, key = (_file(options[name]) for name in ("tls-ca", "tls-cert", "tls-key"))
+    if ca is None or cert is None or key is None:
         raise FlockerError(
             f"--control-service {url}: it lets nobody in without --tls-ca, --tls-cert and --tls-key"
         )
-    else:
-        policy = BrowserLikePolicyForHTTPS()
-
-    async def mount_point(name: str) -> Path | None:
-        return (await datasets.mount_points()).get(name)
-
-    uses = EngineUses(engine, mount_point, reactor)
-    client = ControlServiceClient(Exchange.over_tls(reactor, url, policy))
+    uses = EngineUses(engine, lambda name: datasets.mount_point(name), reactor)
+    client = ControlServiceClient(Exchange.over_tls(reactor, url, ControlTls.load(ca, cert, key)))
     settings = ControlSettings(
         options["control-node"], options["control-size"], bool(options["control-unleased"])
     )

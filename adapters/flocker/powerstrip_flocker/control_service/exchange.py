@@ -46,6 +46,7 @@ __all__ = [
     "ControlServiceError",
     "ControlTls",
     "Exchange",
+    "check_url",
 ]
 
 CONTROL_SERVICE = "control-service"
@@ -168,7 +169,7 @@ class Exchange:
             ControlServiceError: when it is no such URL.
         """
         self._clock = clock
-        self._base_url = _check_url(base_url)
+        self._base_url = check_url(base_url)
         self._http = http
 
     @classmethod
@@ -292,7 +293,13 @@ def _is_control_service(_: object, shown: X509, __: object, depth: int, is_signe
     return bool(is_signed) and (depth > 0 or CONTROL_SERVICE in names_in(shown))
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """
+    What is asked, by the URL that the operator gives: with a port and a path.
+
+    Raises:
+        ControlServiceError: when it is no URL of a control service.
+    """
     wrong = ControlServiceError(
         f"{url} is no URL of Flocker's control service, such as https://control:{PORT}/v1"
     )
