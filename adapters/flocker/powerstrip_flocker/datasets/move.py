@@ -293,10 +293,11 @@ class Mover:
         here = await storage.snapshots(name)
         base = newest_shared(here, there)
         if base is not None:
-            await storage.roll_back(name, base.name)
             for old in here[: here.index(base)]:
                 if is_ours(record.identity, old):
                     await storage.delete_snapshot(name, old.name)
+            # Last of all: nothing may change between this and what is received.
+            await storage.roll_back(name, base.name)
             return base.name
         if not await self.keeper.is_replica(name, record.identity):
             raise MoveError(f"{self.keeper.node} has another dataset that is called {name}")

@@ -143,6 +143,21 @@ def test_snapshots_do_not_pile_up() -> None:
     assert counts["n2"] <= 3
 
 
+def test_a_copy_is_rolled_back_just_before_it_receives() -> None:
+    """
+    Whatever else is tidied up comes before: on btrfs it makes a copy writable for a moment.
+    """
+    cluster = written(Cluster())
+    assert outcome(cluster.hosts["n2"].bring_by_hand("data")) is None
+    storage = cluster.hosts["n1"].storage
+    del storage.calls[:]
+    assert outcome(cluster.hosts["n1"].bring_by_hand("data")) is None
+    calls = [call[0] for call in storage.calls]
+    before = [calls[at - 1] for at, it in enumerate(calls) if it == "received"]
+    assert "delete_snapshot" in calls
+    assert before == ["roll_back", "roll_back"]
+
+
 def test_a_persons_snapshots_stay() -> None:
     """
     Only what moves have taken is pruned on the owner.
