@@ -155,7 +155,8 @@ def _move(adapter: AskedAdapter, options: argparse.Namespace) -> None:
 def _destroy(adapter: AskedAdapter, options: argparse.Namespace) -> None:
     if not options.yes:
         found = adapter.ask("GET", f"/datasets/{options.name}")
-        what = f"{found['name']} of {found['owner']}"
+        whose = found["owner"] or f"nobody on {found['node']}"
+        what = f"{found['name']} of {whose}"
         if found["used_bytes"] is not None:
             what += f", {size_text(found['used_bytes'])}"
         if found["replicas"]:

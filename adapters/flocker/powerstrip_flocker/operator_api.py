@@ -20,7 +20,7 @@ from powerstrip.adapter.posted import posted_json
 from powerstrip_flocker.datasets.keeper import Keeper
 from powerstrip_flocker.datasets.move import Mover
 from powerstrip_flocker.datasets.record import Record
-from powerstrip_flocker.datasets.snapshots import is_ours
+from powerstrip_flocker.datasets.snapshots import identity_in, is_ours
 from powerstrip_flocker.errors import FlockerError, StorageError
 from powerstrip_flocker.interfaces import INodes, IPeer, Snapshot
 from powerstrip_flocker.names import check_name
@@ -254,13 +254,16 @@ class OperatorApi:
     @app.route("/datasets/<name>", methods=["DELETE"])
     async def destroy(self, request: IRequest, name: str) -> bytes:
         """
-        Remove a dataset that this node owns, with all its replicas. Answers ``{"name": "data"}``.
+        Remove a dataset that this node owns, with all its replicas; or the replica here of one that
+        was destroyed while this node was away. Answers ``{"name": "data"}``.
         """
 
         async def reply() -> JsonObject:
             posted_json(request, "{}")
-            await self._record(name)
-            await self._mover.destroy(name)
+            if (await self._find(name)).record is not None:
+                await self._mover.destroy(name)
+            else:
+                await self._forget(name)
             self._log.warn("{name} was destroyed by hand", name=name)
             return {"name": name}
 
@@ -288,6 +291,15 @@ class OperatorApi:
             what = f"{self._node} has a dataset {name} that no record speaks of"
             raise Refused(409, f"flocker: {what}: it is not this cluster's")
         return record
+
+    async def _forget(self, name: str) -> None:
+        snapshots = await self._keeper.storage.snapshots(name)
+        for identity in {identity_in(it) for it in snapshots} - {None}:
+            await self._keeper.forget(name, str(identity))
+            if not await self._keeper.storage.exists(name):
+                return
+        # What nobody has fenced may be somebody's, and so may what no move has made.
+        await self._record(name)
 
     async def _check_node(self, node: str) -> None:
         known = sorted({self._node, *await self._nodes.all()})

@@ -344,6 +344,21 @@ async def test_destroy_asks_first(nodes: Nodes, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest_twisted.ensureDeferred
+async def test_destroy_asks_for_what_no_record_speaks_of(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It says where it is: what other nodes may have is not meant.
+    """
+    nodes.move("data", "n2")
+    nodes.cluster.store.entries.clear()
+    says(monkeypatch, "y\n")
+    done = await nodes.do("n1", "destroy", "data")
+    assert done.output == "Remove data of nobody on n1, 5 B, for good? [y/N] data is removed\n"
+    assert nodes.host("n2").content("data") == b"hello"
+
+
+@pytest_twisted.ensureDeferred
 async def test_promote_says_what_is_lost_and_asks(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -477,3 +477,41 @@ async def test_another_nodes_dataset_is_not_destroyed(operated: Operated) -> Non
     """
     refused = await operated.ask("n2", "DELETE", "/datasets/data")
     assert refused == (409, {"message": "flocker: data belongs to n1: destroy it there"})
+
+
+def left_behind(operated: Operated) -> None:
+    """
+    Have data destroyed on n1 while n2, which has a replica of it, is away.
+    """
+    operated.move("data", "n2")
+    operated.move("data", "n1")
+    operated.host("n2").crash(power=True)
+    process = operated.host("n1").process
+    assert process is not None
+    process.run(process.mover.destroy("data"))
+    assert operated.cluster.store.entries == {}
+    operated.cluster.recover()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_destroyed_dataset_has_left_can_be_removed(operated: Operated) -> None:
+    """
+    So that its name can be used there again.
+    """
+    left_behind(operated)
+    (data,) = (await operated.get("n2", "/datasets"))["datasets"]
+    assert (data["owner"], data["here"]) == (None, "unrecorded")
+    assert await operated.ask("n2", "DELETE", "/datasets/data") == (200, {"name": "data"})
+    assert await operated.get("n2", "/datasets") == {"datasets": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_can_be_written_is_not_removed_without_a_record(operated: Operated) -> None:
+    """
+    The ledger may be a new one, and this the only copy.
+    """
+    left_behind(operated)
+    await operated.host("n2").storage.set_writable("data")
+    code, _ = await operated.ask("n2", "DELETE", "/datasets/data")
+    assert code == 409
+    assert operated.host("n2").content("data") == b"hello"

@@ -31,6 +31,14 @@ def is_ours(identity: str, snapshot: Snapshot) -> bool:
     return re.fullmatch(pattern, snapshot.name) is not None
 
 
+def identity_in(snapshot: Snapshot) -> str | None:
+    """
+    The identity of the dataset of which a move took it, or None where a person did.
+    """
+    found = re.fullmatch(r"powerstrip-([0-9a-f]{32})-\d{8}", snapshot.name)
+    return found[1] if found else None
+
+
 def newest_shared(here: Sequence[Snapshot], there: Sequence[Snapshot]) -> Snapshot | None:
     """
     The newest snapshot here that is there too.
