@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from io import StringIO
@@ -27,6 +28,8 @@ from twisted.web.server import Site
 
 from powerstrip.adapter.asking import AskedAdapter
 from tests.adapters.flocker.operated import Operated
+
+COMMAND = Path(sys.executable).parent / "powerstrip-flocker"
 
 
 @frozen
@@ -406,6 +409,16 @@ def test_an_adapter_that_can_not_be_reached_is_named() -> None:
         "powerstrip-flocker: the adapter at unix:///nowhere can't be reached: "
         "No such file or directory"
     )
+
+
+def test_the_command_is_installed() -> None:
+    """
+    With the package, as a program of its own.
+    """
+    command = [str(COMMAND), "list", "--at", "unix:///nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("powerstrip-flocker: the adapter at unix:///nowhere can't be")
 
 
 def test_keys_are_made_without_an_adapter(
