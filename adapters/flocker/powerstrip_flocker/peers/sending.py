@@ -98,8 +98,8 @@ async def _pump(reactor: PeerReactor, answer: _Answer, line: Sequence[str]) -> s
 @implementer(IPushProducer)
 class _Answer:
     """
-    The body of the answer, in frames, with a sign of life in each second in which nothing else was
-    written. It is hung up on a side that takes nothing for too long.
+    The body of the answer, in frames, with a sign of life each second. It is hung up on a side that
+    takes nothing for too long.
     """
 
     output: _Output | None = None
@@ -109,14 +109,12 @@ class _Answer:
         self._request = request
         self._stall_seconds = stall_seconds
         self._stalled_seconds = 0.0
-        self._has_written = False
         request.registerProducer(self, True)
         self._living = LoopingCall(self._live)
         self._living.clock = reactor
         self._living.start(ALIVE_SECONDS)
 
     def write(self, kind: Kind, content: bytes) -> None:
-        self._has_written = True
         self._request.write(frame_head(kind, len(content)))
         if content:
             self._request.write(content)
@@ -131,9 +129,8 @@ class _Answer:
             self._stalled_seconds += ALIVE_SECONDS
             if self._stalled_seconds > self._stall_seconds:
                 cast(Any, self._request.transport).abortConnection()
-        elif not self._has_written:
+        else:
             self.write(Kind.ALIVE, b"")
-        self._has_written = False
 
     # IPushProducer
 
