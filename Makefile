@@ -1,7 +1,11 @@
 # The developer's commands. Each is a script of the same name below scripts/.
-.PHONY: help install check lint test test-engine demo-hooks bench record-hooks wait-for-weave clean
+.PHONY: help install check lint test test-engine demo demo-up demo-down demo-shell demo-hooks bench record-hooks wait-for-weave clean
 
 help:
+	@echo 'make demo                    move a database to another host (root, Linux)'
+	@echo 'make demo-up                 keep the machines of the demo for exploring'
+	@echo 'make demo-shell NODE=node1   a shell on one of them: master, node1 or node2'
+	@echo 'make demo-down               remove them'
 	@echo 'make demo-hooks              watch a docker run pass through hooks (root, Linux)'
 	@echo 'make test                    all tests, against a Docker Engine of their own'
 	@echo 'make check                   ruff and mypy'
@@ -13,8 +17,14 @@ help:
 	@echo 'make record-hooks            record the examples of docs/hook-protocol.md anew'
 	@echo 'make clean                   remove .venv and what tools have left'
 
-install check lint test demo-hooks bench record-hooks wait-for-weave:
+install check lint test demo demo-hooks bench record-hooks wait-for-weave:
 	@scripts/$@
+
+demo-up demo-down:
+	@scripts/demo $(@:demo-%=%)
+
+demo-shell:
+	@scripts/demo shell $(NODE)
 
 test-engine:
 	@scripts/test-engine $(ENGINE)

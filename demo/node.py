@@ -1,13 +1,11 @@
 """
-One host of a cluster: its engine, Powerstrip before that, and adapters beside it.
+A machine with an engine, Powerstrip before that, and adapters beside it.
 
-I/O: starts all of them in the host's network namespace. Standard library only.
+I/O: starts all of them in the machine's namespaces.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from ipaddress import IPv4Interface
@@ -16,7 +14,9 @@ from socket import AF_UNIX
 from urllib.parse import quote
 
 from demo.engine import PrivateEngine
-from demo.stage import Program, ignore, listens
+from demo.machine import Machine, twistd
+from demo.pool import new_pool
+from demo.stage import Program, listens
 
 __all__ = ["Node"]
 
@@ -24,24 +24,33 @@ HOOKS = """\
 version: 1
 endpoints:
   "POST /*/containers/create":
-    pre: [weave]
+    pre: [flocker, weave]
   "POST /*/containers/*/start":
+    pre: [flocker]
     post: [weave]
   "POST /*/containers/*/restart":
+    pre: [flocker]
     post: [weave]
 adapters:
+  flocker: {flocker}
   weave: {weave}
 """
 
+PEER_PORT = 4523
+"""Where the flocker adapters let each other in."""
 
-class Node:
+POOL_BYTES = 8 * 2**30
+"""Of its file; only what is written takes room."""
+
+
+class Node(Machine):
     """
-    A host, which is a network namespace. Everything of it lies below ``directory``.
+    A machine for containers.
 
     Args:
         parent: Short, and existing: a socket's path has 107 characters at most.
-        name: Of the namespace, behind ``powerstrip-``, and of the directory.
-        address: The host's own, by which the other hosts know it.
+        host: What the flocker adapters call it.
+        name: As a `Machine`'s.
         dockerd: The command that becomes dockerd.
         arguments: More options of dockerd, as in ``("--label", "storage=disk")``.
     """
@@ -49,30 +58,52 @@ class Node:
     def __init__(
         self,
         parent: Path,
+        host: str,
         name: str,
         address: IPv4Interface,
         *,
         dockerd: Sequence[str] = ("dockerd",),
         arguments: Sequence[str] = (),
     ) -> None:
-        self.name = name
-        self.address = address
-        self.engine = PrivateEngine(parent, name, dockerd=dockerd, arguments=arguments)
-        self.namespace = self.engine.namespace
-        self.directory = self.engine.directory
+        super().__init__(parent, name, address)
+        self.host = host
+        inside = ("nsenter", f"--mount={self.mounts.path}", *dockerd)
+        self.engine = PrivateEngine(parent, name, dockerd=inside, arguments=arguments)
+        self.pool = new_pool(self.directory / "pool", self.mounts, POOL_BYTES)
         self.docker_host = f"unix://{self.directory / 'powerstrip.sock'}"
         """Powerstrip's: where clients of this node come in."""
 
-        self._programs: dict[str, Program] = {}
+    def start(self) -> None:
+        """
+        Make the machine, with a running engine that has the image ``busybox``.
+        """
+        self.mounts.start()
+        self.engine.start()  # makes the directory and the network namespace
+        self.engine.import_busybox()
 
     def stop(self) -> None:
         """
         End all that runs on it and remove what was its own, a killed run's too.
         """
         with ExitStack() as stack:
+            stack.callback(super().stop)
             stack.callback(self.engine.stop)
+            stack.callback(self.pool.stop)
             for name in list(self._programs):
                 stack.callback(self.stop_program, name)
+
+    def start_flocker(self, etcd_url: str, keys: Path) -> None:
+        """
+        Start the flocker adapter, and wait until it answers.
+
+        Args:
+            keys: What ``powerstrip-flocker keys`` has made.
+        """
+        options = ["--node", self.host, "--storage", self.pool.storage, "--etcd", etcd_url]
+        options += ["--peer-listen", f"{self.address.ip}:{PEER_PORT}"]
+        for kind in ("ca", "cert", "key"):
+            options += [f"--tls-{kind}", str(keys / self.host / f"{kind}.pem")]
+        self._start_adapter("flocker", options)
 
     def start_weave(self, peers: Iterable[str]) -> None:
         """
@@ -81,71 +112,52 @@ class Node:
         Args:
             peers: The addresses of all nodes; this one's may be among them.
         """
-        options = ["--listen", f"unix://{self._socket('weave')}"]
-        options += ["--docker", self.engine.docker_host]
-        options += ["--wait-directory", str(self.directory / "wait")]
+        options = ["--wait-directory", str(self.directory / "wait")]
         for peer in peers:
             options += ["--peer", peer]
-        self.start_program("weave", [*twistd("powerstrip-weave"), *options])
+        self._start_adapter("weave", options)
 
     def start_powerstrip(self, config: str | None = None) -> None:
         """
         Start Powerstrip before the engine, and wait until it answers.
 
         Args:
-            config: The text of its ``adapters.yml``, if not that for the weave adapter alone.
+            config: The text of its ``adapters.yml``, if not that for both adapters.
         """
         file = self.directory / "adapters.yml"
-        file.write_text(config or HOOKS.format(weave=self.adapter_url("weave", "/extension")))
+        file.write_text(config or self.hooks)
         options = ["--config", str(file), "--docker", self.engine.docker_host]
         options += ["--listen", self.docker_host]
-        self.start_program("powerstrip", [*twistd("powerstrip"), *options])
+        self.start_listener("powerstrip", [*twistd("powerstrip"), *options])
+
+    @property
+    def hooks(self) -> str:
+        """
+        The text of an ``adapters.yml`` for both adapters.
+        """
+        return HOOKS.format(
+            flocker=self.adapter_url("flocker", "/flocker-adapter"),
+            weave=self.adapter_url("weave", "/extension"),
+        )
 
     def adapter_url(self, name: str, path: str) -> str:
         """
         Where Powerstrip finds an adapter of this node.
         """
-        return f"http+unix://{quote(str(self._socket(name)), safe='')}{path}"
+        return f"http+unix://{quote(str(self.socket(name)), safe='')}{path}"
 
-    def start_program(self, name: str, command: Sequence[str]) -> Program:
+    def start_listener(self, name: str, command: Sequence[str]) -> Program:
         """
-        Start something in the host's network, and wait until it listens on ``NAME.sock``.
+        Start something, and wait until it listens on ``NAME.sock``.
         """
-        # nsenter is replaced by the command: the process keeps its id.
-        program = Program(name, ["nsenter", f"--net={self.namespace}", *command], ignore)
-        self._programs[name] = program
-        program.wait_for(lambda: listens(AF_UNIX, str(self._socket(name))))
-        return program
+        return self.start_program(name, command, lambda: listens(AF_UNIX, str(self.socket(name))))
 
-    def stop_program(self, name: str) -> None:
-        self._programs.pop(name).stop()
-
-    def kill_program(self, name: str) -> None:
+    def socket(self, name: str) -> Path:
         """
-        End something by SIGKILL.
+        Where a program of this node listens.
         """
-        self._programs.pop(name).kill()
-
-    def program_log(self, name: str) -> str:
-        """
-        All that a running program has printed.
-        """
-        return "\n".join(self._programs[name].lines)
-
-    def run(self, *command: str) -> str:
-        """
-        What a command prints that runs in the host's network.
-        """
-        inside = ["nsenter", f"--net={self.namespace}", *command]
-        return subprocess.run(inside, check=True, capture_output=True, text=True).stdout
-
-    def _socket(self, name: str) -> Path:
         return self.directory / f"{name}.sock"
 
-
-def twistd(plugin: str) -> list[str]:
-    """
-    The beginning of a command that runs a service of this Python's environment.
-    """
-    program = Path(sys.executable).with_name("twistd")
-    return [str(program), "--nodaemon", "--pidfile=", plugin]
+    def _start_adapter(self, name: str, options: Sequence[str]) -> None:
+        places = ["--listen", f"unix://{self.socket(name)}", "--docker", self.engine.docker_host]
+        self.start_listener(name, [*twistd(f"powerstrip-{name}"), *places, *options])

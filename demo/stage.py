@@ -47,12 +47,18 @@ class Program:
     A process beside the demo, whose lines are kept and handed on as they come.
 
     It gets SIGTERM when the demo dies, even by SIGKILL.
+
+    Args:
+        log: A file for its lines, behind what is in it.
     """
 
-    def __init__(self, name: str, command: list[str], on_line: OnLine) -> None:
+    def __init__(
+        self, name: str, command: list[str], on_line: OnLine, log: Path | None = None
+    ) -> None:
         self.name = name
         self.lines: list[str] = []
         self._on_line = on_line
+        self._log = log
         self._process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *command],
             cwd=ROOT,
@@ -106,8 +112,9 @@ class Program:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self._process.stdout as lines:
+        with self._process.stdout as lines, (self._log or Path(os.devnull)).open("a") as log:
             for line in lines:
+                print(line, end="", file=log, flush=True)
                 self.lines.append(line.rstrip("\n"))
                 self._on_line(self.name, line.rstrip("\n"))
 

@@ -1,5 +1,5 @@
 """
-Two hosts with real engines, Powerstrip, and the weave adapter.
+Two hosts with real engines, Powerstrip and both adapters.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo.cluster import Cluster
-from demo.engine import why_not as why_no_engine
+from demo.cluster import why_not as why_no_cluster
 from tests.adapters.weave.networks.kernel_hosts import why_not as why_no_network
 from tests.cluster.hosts import Host, Observer
 
@@ -70,7 +70,7 @@ def cluster() -> Iterator[Cluster]:
 
     ``POWERSTRIP_TEST_DOCKERD`` is the command of another dockerd to run.
     """
-    reason = why_no_engine() or why_no_network()
+    reason = why_no_cluster() or why_no_network()
     if reason is not None:
         pytest.skip(reason)
     _remove_clusters_of_dead_sessions()
@@ -84,7 +84,7 @@ def hosts(cluster: Cluster) -> list[Host]:
     """
     The two hosts.
     """
-    return [Host(node, cluster.peers) for node in cluster.nodes.values()]
+    return [Host(cluster, node) for node in cluster.nodes.values()]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 from attrs import frozen
 from powerstrip_weave.networks.namespaces import Namespace
 
+from demo.cluster import Cluster
 from demo.node import Node
 from tests.adapters.weave.networks.kernel_hosts import echoes_from
 from tests.cluster.docker import Docker
@@ -41,11 +42,11 @@ class Host:
     One host, and a docker client that speaks to its Powerstrip.
     """
 
-    def __init__(self, node: Node, peers: list[str]) -> None:
+    def __init__(self, cluster: Cluster, node: Node) -> None:
         self.node = node
         self.docker = Docker(node.docker_host, node.directory / "client")
         self.past_powerstrip = Docker(node.engine.docker_host, node.directory / "client")
-        self._peers = peers
+        self._cluster = cluster
 
     def run(self, address: IPv4Interface, *arguments: str) -> str:
         """
@@ -63,7 +64,7 @@ class Host:
         """
         Start the weave adapter, which has ended.
         """
-        self.node.start_weave(self._peers)
+        self._cluster.start_weave(self.node.host)
 
     def adapter_log(self) -> str:
         """
