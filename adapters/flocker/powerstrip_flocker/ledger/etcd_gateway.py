@@ -16,14 +16,12 @@ from OpenSSL.SSL import Error as TlsError
 from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
-    ResponseFailed,
     _HTTP11ClientFactory,
 )
 from twisted.web.http_headers import Headers
@@ -205,16 +203,12 @@ class EtcdGateway:
         late_at = self._clock.seconds() + limit_seconds
         try:
             status, body = await exchange.addTimeout(limit_seconds, self._clock)
-        except (DeferredTimeoutError, CancelledError, ResponseFailed) as error:
-            # An agent that is cancelled says that in one way or another.
-            if self._clock.seconds() >= late_at:
-                raise _Lost(f"no answer within {limit_seconds:.2g} s") from error
-            if isinstance(error, ResponseFailed):
-                raise self._broken_off(error) from error
-            raise
         except (ConnectError, DNSLookupError) as error:
             raise _Unreached(str(error)) from error
         except Exception as error:
+            # An agent that is cancelled says that in one way or another: over TLS, in another.
+            if self._clock.seconds() >= late_at:
+                raise _Lost(f"no answer within {limit_seconds:.2g} s") from error
             raise self._broken_off(error) from error
         return self._read(endpoint, status, body)
 

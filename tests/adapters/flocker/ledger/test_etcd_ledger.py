@@ -367,13 +367,17 @@ async def test_a_killed_etcd_is_said_and_comes_back(tmp_path: Path, reactor: Any
         server.stop()
 
 
+@pytest.mark.parametrize("is_secure", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_a_stopped_etcd_is_said_and_goes_on(tmp_path: Path, reactor: Any) -> None:
+async def test_a_stopped_etcd_is_said_and_goes_on(
+    tmp_path: Path, reactor: Any, keys: Keys, is_secure: bool
+) -> None:
     """
     A look fails, a commit is in doubt, and what `get` says of it afterwards stays true.
     """
-    server = start_etcd(tmp_path)
-    host = EtcdHost(reactor, server)
+    server = start_etcd(tmp_path, keys=keys if is_secure else None)
+    tls = EtcdTls.load(keys.ca, keys.cert, keys.key)
+    host = EtcdHost(reactor, server, (tls,) if is_secure else ())
     try:
         await host.open()
         entry = await host.ledger.create(A)
