@@ -15,7 +15,7 @@ import pytest
 import pytest_twisted
 import treq
 from powerstrip_flocker.options import CONTROL_SERVICE, DEFAULT_LISTEN
-from powerstrip_flocker.service import Options, ServiceReactor, make_service, makeService
+from powerstrip_flocker.service import Conduct, Options, ServiceReactor, make_service, makeService
 from powerstrip_flocker.testing import FakeStorage
 from twisted.application.service import IServiceMaker
 from twisted.internet.defer import Deferred
@@ -265,20 +265,23 @@ class Endpoints:
 
 class Stage:
     """
-    A service on a socket, which asks a fake engine on another one.
+    A service on a socket, which asks a fake engine on another one. Its node is by itself, unless
+    words say otherwise.
     """
 
-    def __init__(self, directory: Path, storage: FakeStorage) -> None:
+    def __init__(self, directory: Path, storage: FakeStorage, *words: str) -> None:
         self.engine = FakeEngine()
         self.engine.add_image("busybox")
         self._engine_socket = f"{directory}/e.sock"
         self._engine_port: Any = None
         self.storage = storage
         self.socket = f"{directory}/a.sock"
-        words = ["--docker", f"unix://{directory}/e.sock", "--listen", f"unix://{self.socket}"]
-        words += ["--ledger", f"{directory}/l/ledger.json", "--grace", "20"]
-        parsed = options(*NODE, *words)
-        self.service = make_service(parsed, cast(ServiceReactor, reactor), self.storage)
+        own = ["--docker", f"unix://{directory}/e.sock", "--listen", f"unix://{self.socket}"]
+        words = words or (*NODE, "--ledger", f"{directory}/l/ledger.json")
+        parsed = options(*words, *own, "--grace", "20")
+        self.service = make_service(
+            parsed, cast(ServiceReactor, reactor), Conduct(storage=self.storage)
+        )
         agent = Agent.usingEndpointFactory(reactor, cast(Any, Endpoints(self.socket)))
         self._http = treq.client.HTTPClient(agent)
 
