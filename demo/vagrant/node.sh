@@ -57,8 +57,4 @@ systemctl stop powerstrip docker.socket docker.service
 systemctl restart powerstrip-flocker
 systemctl restart docker.socket docker.service powerstrip-weave
 systemctl restart powerstrip
-for _ in $(seq 50); do
-    docker version >/dev/null 2>&1 && exit 0
-    sleep 0.2
-done
-fail "Powerstrip does not answer: journalctl -u powerstrip -u powerstrip-weave -u powerstrip-flocker -u docker"
+docker version >/dev/null

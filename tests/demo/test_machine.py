@@ -204,6 +204,33 @@ def test_scripts_can_be_run_again(machine: Machine) -> None:
     assert ["active"] * len(UNITS) == states(machine)
 
 
+def test_powerstrip_can_be_beside_the_engine(machine: Machine) -> None:
+    """
+    With the settings as they come, and without the drop-in of the engine's socket, the engine is
+    where it was, and Powerstrip has a socket of its own.
+    """
+    given = (SOURCE / "contrib/systemd/powerstrip.default").read_text(encoding="utf-8")
+    for name, value in re.findall(r"^(ENGINE|POWERSTRIP_OPTIONS)=(.*)$", given, re.MULTILINE):
+        change = f"s|^{name}=.*|{name}={value}|"
+        succeed(machine, "sed", "--in-place", change, "/etc/default/powerstrip")
+    succeed(machine, "rm", "/etc/systemd/system/docker.socket.d/powerstrip.conf")
+    succeed(machine, "systemctl", "daemon-reload")
+    succeed(machine, "systemctl", "stop", "powerstrip")
+    adapters = ("powerstrip-flocker", "powerstrip-weave")
+    succeed(machine, "systemctl", "restart", "docker.socket", "docker.service", *adapters)
+    succeed(machine, "systemctl", "start", "powerstrip")
+
+    def hooked(socket: str) -> bool:
+        container = ("--env=WEAVE_CIDR=10.255.0.52/24", "busybox", "ls", "/sys/class/net")
+        command = ("docker", "--host", f"unix://{socket}", "run", "--rm", *container)
+        return "ethwe" in machine.run(*command).stdout
+
+    assert hooked("/run/powerstrip/docker.sock")
+    assert not hooked("/run/docker.sock")
+    succeed(machine, *script("node"), role="node")
+    assert hooked("/run/docker.sock")
+
+
 def test_without_a_registry_there_is_no_swarm_and_no_failure(machine: Machine) -> None:
     """
     The scripts that need one say a sentence, and the machine is set up all the same.
