@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.protocols.portforward import Proxy
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -102,6 +103,8 @@ class _BridgeEnd(_End):
             return
         protocol = self._wrapped.buildProtocol(self._addr)
         assert protocol is not None
+        # What comes is for it, also where it doesn't take over the socket, as Twisted's own do not.
+        cast(Connection, self.transport).protocol = protocol
         protocol.makeConnection(self.transport)
 
     def _join(self, tls: ITransport) -> None:

@@ -11,13 +11,18 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Connection
+from twisted.protocols.wire import Echo
 
 from powerstrip.core.addresses import EndpointDescription, TcpAddress
+from powerstrip.listening import Listening
+from powerstrip.net.reactor import Reactor
 from tests.net.adapters import KleinAdapter
 from tests.net.certificates import Authority, client_context, server_context
 from tests.net.harness import OK, PING, Rig, until
@@ -474,3 +479,21 @@ async def test_an_engine_that_is_not_the_right_one_is_not_spoken_to(
     await settle()
     assert rig.failures == []
     tls.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_plain_connection_is_the_wrapped_protocols_own() -> None:
+    """
+    A protocol that leaves its connection to Twisted, as an adapter's does, is told what comes.
+    """
+    listening = Listening(
+        cast(Reactor, reactor), [EndpointDescription("tcp:0:interface=127.0.0.1")]
+    )
+    listening.open(ServerFactory.forProtocol(Echo))
+    client = connect(("127.0.0.1", listening.ports[0].getHost().port))
+
+    await client.send(PING)
+
+    assert await client.read_exactly(len(PING)) == PING
+    client.close()
+    await listening.close()
