@@ -83,17 +83,21 @@ class Node:
         self.log = directory / "log"
         self._directory = directory
         self._stack = stack
-        adapter = f"http+unix://{str(directory / 'a.sock').replace('/', '%2F')}/flocker-adapter"
-        (directory / "adapters.yml").write_text(
-            "endpoints:\n"
-            '  "POST /*/containers/create": {pre: [flocker]}\n'
-            '  "POST /*/containers/*/start": {pre: [flocker]}\n'
-            '  "POST /*/containers/*/restart": {pre: [flocker]}\n'
-            f"adapters:\n  flocker: {adapter}\n"
-        )
+        self.configure("create", "*/start", "*/restart")
         config = ["--config", f"{directory}/adapters.yml", "--docker", pool.engine.docker_host]
         self._run(TWISTD, "--nodaemon", "--pidfile=", "powerstrip", *config, *self._listen("p"))
         self.adapter: subprocess.Popen[bytes] | None = None
+
+    def configure(self, *endpoints: str) -> None:
+        """
+        Have Powerstrip call the adapter before these requests, from the next one on.
+        """
+        socket_path = str(self._directory / "a.sock").replace("/", "%2F")
+        lines = [f'  "POST /*/containers/{it}": {{pre: [flocker]}}\n' for it in endpoints]
+        (self._directory / "adapters.yml").write_text(
+            f"endpoints:\n{''.join(lines)}"
+            f"adapters:\n  flocker: http+unix://{socket_path}/flocker-adapter\n"
+        )
 
     def start_adapter(self, *, outside: bool = False) -> None:
         """
@@ -348,6 +352,18 @@ async def test_who_uses_a_dataset_is_known_from_the_engine(node: Node) -> None:
     await node.docker("rm", "-f", "runs")
     for _ in range(3):
         await node.run(*bind, "true")
+    assert await _destroyed(node, "a") == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_hook_of_2015_is_enough(node: Node) -> None:
+    """
+    Before a create alone: a container that has ended is expected no more.
+    """
+    node.configure("create")
+    for _ in range(3):
+        await node.shell("/flocker/a:/x", "date >> /x/file")
+    assert await node.shell("/flocker/a:/x", "wc -l < /x/file") == "3\n"
     assert await _destroyed(node, "a") == ""
 
 
