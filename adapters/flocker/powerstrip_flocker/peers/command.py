@@ -91,6 +91,9 @@ class Command(ProcessProtocol):
                 os.killpg(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessExitedAlready):
             self._process.signalProcess("KILL")
+        # zfs-fuse reads what its client was given, and goes on with it until it ends.
+        self._process.unregisterProducer()  # type: ignore[attr-defined]
+        self._process.closeStdin()
 
     def close_input(self) -> None:
         """

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -47,7 +48,7 @@ class Line:
 
     async def close(self) -> None:
         self.cut()
-        await self.port.stopListening()
+        await maybeDeferred(self.port.stopListening)
 
 
 class _End(Protocol):
