@@ -33,18 +33,13 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
-from twisted.internet.ssl import (
-    Certificate,
-    KeyPair,
-    PrivateCertificate,
-    optionsForClientTLS,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import Certificate, KeyPair, PrivateCertificate
 
 from powerstrip.core.addresses import Address, TcpAddress, UnixAddress
 from powerstrip.errors import ConfigError
 from powerstrip.net.reactor import Reactor
 from powerstrip.net.shared_port import SharedEndpoint
+from powerstrip.net.tls import host_tls
 
 CONNECT_SECONDS = 10.0
 """How long a connection to the engine or to an adapter may take to be there."""
@@ -65,7 +60,7 @@ def tcp_endpoint(
     Make the endpoint on which a host is reached.
 
     Args:
-        tls: What ``optionsForClientTLS`` makes, or None to speak in the clear.
+        tls: What `host_tls` makes, or None to speak in the clear.
     """
     endpoint: IStreamClientEndpoint
     if "_" in host:
@@ -161,9 +156,8 @@ def _tls(host: str, certificates: Path) -> IOpenSSLClientConnectionCreator:
     except VerifyError as error:
         sentence = f"DOCKER_CERT_PATH: {certificates}/key.pem is not the key of cert.pem"
         raise ConfigError([sentence]) from error
-    trust = trustRootFromCertificates([authority])
     try:
-        return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own_with_key)
+        return host_tls(host, [authority], own_with_key)
     except UnicodeError as error:  # as of IDNA, which knows no ``_``
         sentence = f"DOCKER_TLS_VERIFY: {host} is not a host name that a certificate can hold"
         raise ConfigError([sentence]) from error

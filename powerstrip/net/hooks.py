@@ -14,7 +14,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
@@ -34,6 +33,7 @@ from powerstrip.interfaces import IHookClient
 from powerstrip.net.collecting import OverLimitError, collect
 from powerstrip.net.endpoints import CONNECT_SECONDS, tcp_endpoint
 from powerstrip.net.reactor import Reactor
+from powerstrip.net.tls import host_tls
 
 KEEP_ALIVE_SECONDS = 1.5
 """
@@ -160,7 +160,7 @@ class _AdapterEndpoint:
 def _endpoint(reactor: Reactor, location: AdapterUrl) -> IStreamClientEndpoint:
     if location.socket_path is not None:
         return UNIXClientEndpoint(reactor, location.socket_path, timeout=CONNECT_SECONDS)
-    tls = optionsForClientTLS(location.host) if location.tls else None
+    tls = host_tls(location.host) if location.tls else None
     return tcp_endpoint(reactor, location.host, location.port, tls)
 
 

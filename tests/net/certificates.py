@@ -36,13 +36,21 @@ class Authority:
         """
         Write a key and a certificate for a host, and the authority's own, into a directory.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            self._unsigned(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]), key)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
+        return self.write_names_to(directory, host, x509.SubjectAlternativeName(names))
+
+    def write_names_to(
+        self, directory: Path, common_name: str, names: x509.ExtensionType | None
+    ) -> Path:
+        """
+        Write the same three files, with these alternative names or with none.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        builder = self._unsigned(subject, key)
+        if names is not None:
+            builder = builder.add_extension(names, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         directory.mkdir(exist_ok=True)
         pem = serialization.Encoding.PEM
         (directory / "ca.pem").write_bytes(self._certificate.public_bytes(pem))

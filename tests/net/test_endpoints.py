@@ -12,12 +12,12 @@ from typing import cast
 
 import pytest
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
-from twisted.internet.ssl import optionsForClientTLS
 
 from powerstrip.core.addresses import TcpAddress
 from powerstrip.errors import ConfigError
 from powerstrip.net.endpoints import engine_endpoint, remove_stale_socket, tcp_endpoint
 from powerstrip.net.reactor import Reactor
+from powerstrip.net.tls import host_tls
 from tests.net import peers
 from tests.net.certificates import Authority
 
@@ -44,7 +44,7 @@ def test_tls_is_spoken_wherever_it_is_asked_for(host: str) -> None:
     """
     Whatever the name.
     """
-    assert isinstance(tcp_endpoint(reactor, host, 2376, optionsForClientTLS("engine")), TLS)
+    assert isinstance(tcp_endpoint(reactor, host, 2376, host_tls("engine")), TLS)
 
 
 def test_an_engine_over_tls_has_a_name_for_a_certificate(tmp_path: Path) -> None:

@@ -12,21 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
-from OpenSSL.crypto import X509
-from OpenSSL.SSL import VERIFY_PEER, Connection
+from cryptography import x509
 from OpenSSL.SSL import Error as TlsError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
-from twisted.internet.ssl import (
-    Certificate,
-    CertificateOptions,
-    PrivateCertificate,
-    trustRootFromCertificates,
-)
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
@@ -34,6 +27,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from powerstrip.net.collecting import collect
+from powerstrip.net.tls import CheckedTls
 from powerstrip_flocker.errors import LedgerError
 from powerstrip_flocker.peers.tls import names_in
 from powerstrip_flocker.pem import PemError, read_authorities, read_own
@@ -108,7 +102,7 @@ class Answer:
     """The version of the configuration that it is of, where it says that."""
 
 
-@implementer(IPolicyForHTTPS, IOpenSSLClientConnectionCreator)
+@implementer(IPolicyForHTTPS)
 @frozen
 class ControlTls:
     """
@@ -139,20 +133,8 @@ class ControlTls:
     # IPolicyForHTTPS
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        return self
-
-    # IOpenSSLClientConnectionCreator
-
-    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> Connection:
-        shown = {} if self._own is None else _shown(self._own)
-        roots = trustRootFromCertificates(self._authorities)
-        context = CertificateOptions(trustRoot=roots, **shown).getContext()
-        # Not `optionsForClientTLS`: Twisted 26.10 logs what service_identity says of a certificate
-        # without any alternative name, as nodes and users have one, and believes it.
-        context.set_verify(VERIFY_PEER, _is_control_service)
-        made = Connection(context, None)
-        made.set_tlsext_host_name(CONTROL_SERVICE.encode("ascii"))
-        return made
+        name = CONTROL_SERVICE.encode("ascii")
+        return CheckedTls.make(_is_control_service, self._authorities, self._own, name)
 
 
 class Exchange:
@@ -284,13 +266,8 @@ class _QuietFactory(_HTTP11ClientFactory):
     noisy = False  # its comings and goings are of no interest in the log
 
 
-def _shown(own: PrivateCertificate) -> dict[str, Any]:
-    return {"privateKey": own.privateKey.original, "certificate": own.original}
-
-
-def _is_control_service(_: object, shown: X509, __: object, depth: int, is_signed: int) -> bool:
-    # The cluster's own certificate comes first, deeper than what it has signed.
-    return bool(is_signed) and (depth > 0 or CONTROL_SERVICE in names_in(shown))
+def _is_control_service(shown: x509.Certificate) -> bool:
+    return CONTROL_SERVICE in names_in(shown)
 
 
 def check_url(url: str) -> str:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 from OpenSSL.SSL import Error as TlsError
-from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
@@ -27,6 +26,7 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 
 from powerstrip.net.collecting import collect
+from powerstrip.net.tls import WrongCertificateError
 from powerstrip_flocker.errors import LedgerError
 from powerstrip_flocker.ledger.etcd_tls import EtcdTls
 
@@ -232,7 +232,7 @@ class EtcdGateway:
         for cause in causes:
             if isinstance(cause, CancelledError):
                 raise cause
-            if isinstance(cause, VerificationError):
+            if isinstance(cause, WrongCertificateError):
                 return _Unreached("its certificate is another host's")
             if isinstance(cause, TlsError) and "certificate verify failed" in str(cause):
                 ca = "this system" if self._tls is None else self._tls.ca

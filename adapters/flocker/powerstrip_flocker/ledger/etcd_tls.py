@@ -10,15 +10,11 @@ from pathlib import Path
 
 from attrs import frozen
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import (
-    Certificate,
-    PrivateCertificate,
-    optionsForClientTLS,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from powerstrip.net.tls import host_tls
 from powerstrip_flocker.errors import LedgerError
 from powerstrip_flocker.pem import PemError, read_authorities, read_own
 
@@ -58,9 +54,4 @@ class EtcdTls:
     # IPolicyForHTTPS
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        made: IOpenSSLClientConnectionCreator = optionsForClientTLS(
-            hostname.decode("ascii"),
-            trustRoot=trustRootFromCertificates(self._authorities),
-            clientCertificate=self._own,
-        )
-        return made
+        return host_tls(hostname.decode("ascii"), self._authorities, self._own)

@@ -198,7 +198,7 @@ class PeerResource(Resource):
             raise ConflictError(f"{self._node} is starting or stopping: try again")
         if "node" not in question or not request.isSecure():
             return
-        names = names_in(cast(Any, request.transport).getPeerCertificate())
+        names = names_in(cast(Any, request.transport).getPeerCertificate().to_cryptography())
         if question["node"] not in names:
             who = ", ".join(sorted(names))
             raise FlockerError(f"{who} can't have {question['name']} moved to {question['node']}")

@@ -10,25 +10,17 @@ I/O: reads the files once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from attrs import field, frozen
 from cryptography import x509
-from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
-from twisted.internet.ssl import (
-    Certificate,
-    CertificateOptions,
-    PrivateCertificate,
-    trustRootFromCertificates,
-)
-from twisted.protocols.tls import TLSMemoryBIOProtocol
-from zope.interface import implementer
+from twisted.internet.ssl import Certificate, PrivateCertificate
 
+from powerstrip.net.tls import CheckedTls
 from powerstrip_flocker.errors import FlockerError
 from powerstrip_flocker.pem import PemError, read_authorities, read_own
 
@@ -63,59 +55,27 @@ class PeerTls:
         """
         The nodes that one's own certificate is good for.
         """
-        return names_in(self._own.original)
+        return names_in(self._own.original.to_cryptography())
 
     def server(self) -> IOpenSSLServerConnectionCreator:
         """
         What lets nodes in, and nobody else.
         """
-        return _Creator(self._context(lambda names: bool(names)))
+        return CheckedTls.make(lambda it: bool(names_in(it)), self._authorities, self._own)
 
     def client(self, node: str) -> IOpenSSLClientConnectionCreator:
         """
         What connects to one node, and to no other.
         """
-        return _Creator(self._context(lambda names: node in names))
-
-    def _context(self, is_right: Callable[[frozenset[str]], bool]) -> SSL.Context:
-        options = CertificateOptions(
-            privateKey=self._own.privateKey.original,
-            certificate=self._own.original,
-            trustRoot=trustRootFromCertificates(self._authorities),
-        )
-        context = options.getContext()
-
-        def verify(_: object, shown: crypto.X509, __: object, depth: int, is_signed: int) -> bool:
-            # The CA's own certificates come first, each deeper than what it has signed.
-            return bool(is_signed) and (depth > 0 or is_right(names_in(shown)))
-
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
-        return context
+        return CheckedTls.make(lambda it: node in names_in(it), self._authorities, self._own)
 
 
-@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
-@frozen
-class _Creator:
-    _context: SSL.Context
-
-    # IOpenSSLClientConnectionCreator
-
-    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self._context, None)
-
-    # IOpenSSLServerConnectionCreator
-
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self._context, None)
-
-
-def names_in(certificate: crypto.X509) -> frozenset[str]:
+def names_in(certificate: x509.Certificate) -> frozenset[str]:
     """
     The names of nodes that a certificate has.
     """
     try:
-        extensions = certificate.to_cryptography().extensions
-        alternative = extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (x509.ExtensionNotFound, ValueError):
         return frozenset()
     return frozenset(alternative.value.get_values_for_type(x509.DNSName))
