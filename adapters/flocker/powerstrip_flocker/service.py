@@ -30,10 +30,11 @@ from powerstrip_flocker.control_service.datasets import ControlServiceDatasets, 
 from powerstrip_flocker.control_service.exchange import ControlTls, Exchange, check_url
 from powerstrip_flocker.datasets.keeper import Keeper
 from powerstrip_flocker.datasets.move import Mover
+from powerstrip_flocker.datasets.steps import At, go_on
 from powerstrip_flocker.errors import FlockerError, LedgerError
 from powerstrip_flocker.hook import Hook
-from powerstrip_flocker.interfaces import IDatasets, ILedger, INodes, IPeer, IStorage
-from powerstrip_flocker.ledger.etcd import EtcdLedger
+from powerstrip_flocker.interfaces import IDatasets, ILedger, INodes, IPeer, IStorage, IUses
+from powerstrip_flocker.ledger.etcd import CLAIM_SECONDS, EtcdLedger
 from powerstrip_flocker.ledger.etcd_gateway import EtcdGateway, EtcdUser
 from powerstrip_flocker.ledger.etcd_nodes import EtcdNodes
 from powerstrip_flocker.ledger.etcd_tls import EtcdTls
@@ -42,7 +43,7 @@ from powerstrip_flocker.lone_node import LoneNodes, no_peer
 from powerstrip_flocker.operator_api import OperatorApi
 from powerstrip_flocker.options import DEFAULT_LEDGER, DEFAULT_LISTEN, Options
 from powerstrip_flocker.peers.addresses import parse_peer_address
-from powerstrip_flocker.peers.client import HttpPeer
+from powerstrip_flocker.peers.client import SILENCE_SECONDS, HttpPeer
 from powerstrip_flocker.peers.port import PeerPort
 from powerstrip_flocker.peers.reactor import PeerReactor
 from powerstrip_flocker.peers.server import PeerResource
@@ -79,14 +80,28 @@ def makeService(options: Options) -> Service:
         raise SystemExit(f"powerstrip-flocker: {error}") from None
 
 
+@frozen
+class Conduct:
+    """
+    What is the same for all who run the adapter, and another for those who try to break it.
+    """
+
+    storage: IStorage | None = None
+    """In place of that of the options."""
+
+    uses: IUses | None = None
+    """In place of what the engine says."""
+
+    at: At = go_on
+    claim_seconds: int = CLAIM_SECONDS
+    silence_seconds: float = SILENCE_SECONDS
+
+
 def make_service(
-    options: Mapping[str, Any], reactor: ServiceReactor, storage: IStorage | None = None
+    options: Mapping[str, Any], reactor: ServiceReactor, conduct: Conduct = Conduct()
 ) -> AdapterService:
     """
     Make the service, with what it stands on.
-
-    Args:
-        storage: In place of that of the options.
 
     Raises:
         ConfigError: when an address is wrong.
@@ -98,7 +113,7 @@ def make_service(
     if options["control-service"] is not None:
         work = _of_control_service(options, reactor, engine)
     else:
-        work = _of_cluster(options, reactor, engine, storage or _storage(options, reactor))
+        work = _of_cluster(options, reactor, engine, conduct)
     uses = work.uses
     follower = EventFollower(engine, reactor, ACTIONS, uses.connected, uses.happened)
     hook = Hook(engine, work.datasets, uses.starting, _root(options))
@@ -161,8 +176,10 @@ def _of_control_service(
 
 
 def _of_cluster(
-    options: Mapping[str, Any], reactor: ServiceReactor, engine: EngineClient, storage: IStorage
+    options: Mapping[str, Any], reactor: ServiceReactor, engine: EngineClient, conduct: Conduct
 ) -> _Work:
+    storage = conduct.storage or _storage(options, reactor)
+
     async def mount_point(name: str) -> Path:
         return storage.mount_point(name)
 
@@ -175,12 +192,13 @@ def _of_cluster(
         ledger = FileLedger(reactor, _path(options["ledger"] or DEFAULT_LEDGER))
         nodes, peer, tls = LoneNodes(), no_peer, None
     else:
-        ledger, nodes, tls = EtcdLedger(reactor, gateway), EtcdNodes(gateway), _tls(options)
+        ledger = EtcdLedger(reactor, gateway, conduct.claim_seconds)
+        nodes, tls = EtcdNodes(gateway), _tls(options)
 
         def peer(name: str) -> IPeer:
-            return HttpPeer(reactor, name, nodes, storage, tls)
+            return HttpPeer(reactor, name, nodes, storage, tls, conduct.silence_seconds)
 
-    keeper = Keeper(node, storage, ledger, uses, reactor)
+    keeper = Keeper(node, storage, ledger, conduct.uses or uses, reactor, conduct.at)
     mover = Mover(keeper, peer)
     door = None
     if gateway is not None:
