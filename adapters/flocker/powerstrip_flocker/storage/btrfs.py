@@ -197,7 +197,9 @@ class BtrfsStorage:
         return [found[number] for number in sorted(found)]
 
     async def delete_snapshot(self, name: str, snapshot: str) -> None:
-        await self._make_data(name)
+        # Of an older one nothing has to be kept, and who has no ``:data`` can still receive.
+        if [it.name for it in (await self.snapshots(name))[-1:]] == [snapshot]:
+            await self._make_data(name)
         await self._delete(self._snapshot(name, snapshot))
         if (self._home(name) / snapshot).exists():
             (self._home(name) / snapshot).rmdir()

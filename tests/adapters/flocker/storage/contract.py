@@ -418,6 +418,43 @@ class StorageContract:
         assert one.read("test1") == two.read("test1")
 
     @pytest_twisted.ensureDeferred
+    async def test_what_was_rolled_back_receives_without_its_older_snapshots(
+        self, new_host: NewHost
+    ) -> None:
+        """
+        They are deleted after it: that changes nothing of what is in it.
+        """
+        one, two = new_host(), new_host()
+        await _filled(one)
+        _receive(two, _sent(one, "s1"))
+        one.write("test1", "file2", b"two")
+        await one.storage.snapshot("test1", "s2")
+        _receive(two, _sent(one, "s2", "s1"), "s1")
+        await two.storage.roll_back("test1", "s2")
+        await two.storage.delete_snapshot("test1", "s1")
+        one.write("test1", "file3", b"three")
+        await one.storage.snapshot("test1", "s3")
+        _receive(two, _sent(one, "s3", "s2"), "s2")
+        assert [it.name for it in await two.storage.snapshots("test1")] == ["s2", "s3"]
+        await two.storage.set_writable("test1")
+        assert one.read("test1") == two.read("test1")
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_replica_outlives_its_newest_snapshot(self, new_host: NewHost) -> None:
+        """
+        With all that is in it.
+        """
+        one, two = new_host(), new_host()
+        await _filled(one)
+        _receive(two, _sent(one, "s1"))
+        one.write("test1", "file2", b"two")
+        await one.storage.snapshot("test1", "s2")
+        _receive(two, _sent(one, "s2", "s1"), "s1")
+        await two.storage.delete_snapshot("test1", "s2")
+        await two.storage.set_writable("test1")
+        assert one.read("test1") == two.read("test1")
+
+    @pytest_twisted.ensureDeferred
     async def test_what_is_not_there_is_not_sent(self, host: StorageHost) -> None:
         """
         The command fails.
