@@ -3,7 +3,7 @@ Where a file system is mounted, in this mount namespace and in those of containe
 
 `umount` succeeds while a container has the same file system mounted elsewhere: its bind mount is
 another one, and what is open below that counts there alone (mount_namespaces(7)). Such a container
-would write on. So each process's ``/proc/PID/mountinfo`` is looked at, see proc_pid_mountinfo(5);
+would write on. So each thread's ``mountinfo`` in ``/proc`` is looked at, see proc_pid_mountinfo(5);
 from a container, that takes the host's PID namespace.
 
 I/O: reads ``/proc`` and runs commands.
@@ -154,11 +154,22 @@ def _mounts_of_all(is_wanted: Callable[[Mount], bool]) -> Iterator[tuple[str, Mo
     The mounts in all namespaces that are wanted, each with a process that sees it.
     """
     seen = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        # A process may end while it is looked at.
+    for pid, thread in _threads():
+        # It may end while it is looked at.
         with contextlib.suppress(OSError):
-            namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+            namespace = os.readlink(thread / "ns" / "mnt")
             if namespace not in seen:
-                text = Path("/proc", pid, "mountinfo").read_text(errors="surrogateescape")
+                text = (thread / "mountinfo").read_text(errors="surrogateescape")
                 seen.add(namespace)
                 yield from ((pid, it) for it in parse_mounts(text) if is_wanted(it))
+
+
+def _threads() -> Iterator[tuple[str, Path]]:
+    """
+    What /proc has of each thread, with its process: one can have a namespace of its own, as that of
+    dockerd has which copies files into a stopped container (moby, daemon/containerfs_linux.go).
+    """
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                yield pid, Path("/proc", pid, "task", thread)

@@ -15,7 +15,12 @@ from powerstrip_flocker.interfaces import IStorage
 from twisted.internet.defer import Deferred
 
 from tests.adapters.flocker.storage.contract import NewHost, StorageContract
-from tests.adapters.flocker.storage.using import container_with, make_directory, process_in
+from tests.adapters.flocker.storage.using import (
+    container_with,
+    make_directory,
+    process_in,
+    thread_with,
+)
 
 
 class DiskHost:
@@ -53,6 +58,12 @@ class DiskHost:
         """
         return container_with(self.root / name, self.root / inside, self.enter)
 
+    def thread(self, name: str, inside: str) -> AbstractContextManager[None]:
+        """
+        Have a process of which one thread has a dataset, as the engine copies into a container.
+        """
+        return thread_with(self.root / name, self.root / inside, self.enter)
+
     def made(self) -> set[str]:
         """
         What is in the directory.
@@ -89,6 +100,22 @@ class DiskContract(StorageContract):
                 await storage.fence("test1")
             assert await storage.is_writable("test1")
             hosts[0].write("test1", "file", b"hello")
+        await storage.fence("test1")
+        assert not await storage.is_writable("test1")
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_a_thread_alone_has_mounted_is_not_fenced(
+        self, hosts: list[DiskHost]
+    ) -> None:
+        """
+        No other thread of its process sees it.
+        """
+        storage = hosts[0].storage
+        await storage.create("test1")
+        with hosts[0].thread("test1", "data"):
+            with pytest.raises(StorageError, match=r"test1 is in use: .*python.* at .*data"):
+                await storage.fence("test1")
+            assert await storage.is_writable("test1")
         await storage.fence("test1")
         assert not await storage.is_writable("test1")
 
