@@ -231,11 +231,10 @@ def _door(
 
 def _storage(options: Mapping[str, Any], reactor: ServiceReactor) -> IStorage:
     kind, _, where = options["storage"].partition(":")
+    storage_reactor, enter = cast(StorageReactor, reactor), _enter(options)
     if kind == "btrfs":
-        if options["enter-mounts"] is not None:
-            raise FlockerError("--enter-mounts is for zfs: mount the path of btrfs as rshared")
-        return BtrfsStorage(cast(StorageReactor, reactor), Path(where))
-    return ZfsStorage(cast(StorageReactor, reactor), where, _enter(options))
+        return BtrfsStorage(storage_reactor, Path(where), enter, _root(options))
+    return ZfsStorage(storage_reactor, where, enter)
 
 
 def _enter(options: Mapping[str, Any]) -> Sequence[str]:

@@ -21,7 +21,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from demo.engine import PrivateEngine, why_not
 from tests.adapters.flocker.storage.pools import (
-    BtrfsFile,
+    BtrfsFileElsewhere,
     ZfsFusePool,
     why_no_btrfs,
     why_no_zfs,
@@ -41,12 +41,12 @@ class Pool:
 
     def __init__(self, kind: str, stack: ExitStack) -> None:
         self.kind = kind
-        self.enter: Sequence[str] = ()
         if kind == "zfs":
             zfs = stack.enter_context(ZfsFusePool())
             self.storage, self.root, self.enter = f"zfs:{zfs.name}", zfs.mount_point, zfs.enter
         else:
-            self.root = stack.enter_context(BtrfsFile()).mount_point
+            btrfs = stack.enter_context(BtrfsFileElsewhere())
+            self.root, self.enter = btrfs.mount_point, btrfs.enter
             self.storage = f"btrfs:{self.root}"
         name = f"fl-{kind[0]}-{os.getpid()}"
         engine = PrivateEngine(ENGINES, name, dockerd=(*self.enter, "dockerd"))
@@ -107,7 +107,7 @@ class Node:
         words = ["--node", "node1", "--storage", pool.storage, "--docker", pool.engine.docker_host]
         words += ["--ledger", f"{self._directory}/ledger.json", *self._listen("a")]
         before = pool.enter
-        if outside and pool.kind == "zfs":
+        if outside:
             before = ()
             words += ["--enter-mounts", pool.process]
         twistd = (TWISTD, "--nodaemon", "--pidfile=", "powerstrip-flocker")

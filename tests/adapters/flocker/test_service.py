@@ -151,10 +151,6 @@ def files(directory: Path) -> dict[str, str]:
         ([*NODE, "--docker", "docker.sock"], '--docker "docker.sock": write unix:///'),
         ([*NODE, "--listen", "/run/x"], '--listen "/run/x": a socket is written unix:/'),
         (
-            [*NODE[:2], "--storage", "btrfs:/x", "--enter-mounts", "1"],
-            "--enter-mounts is for zfs: ",
-        ),
-        (
             [*NODE, "--etcd", "ftp://x", "--peer-listen", "127.0.0.1:1"],
             "ftp://x is no endpoint of etcd",
         ),

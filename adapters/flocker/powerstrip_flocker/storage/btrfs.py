@@ -102,12 +102,24 @@ Receives beside the snapshots that are here. What was received is one of them on
 class BtrfsStorage:
     """
     The datasets below one directory of a btrfs.
+
+    Args:
+        path: The directory, for commands.
+        enter: A command that leads to where it is mounted, where that isn't here.
+        root: What ``/`` is there, seen from here.
     """
 
-    def __init__(self, reactor: StorageReactor, path: Path) -> None:
-        self._commands = Commands(reactor)
+    def __init__(
+        self,
+        reactor: StorageReactor,
+        path: Path,
+        enter: Sequence[str] = (),
+        root: Path = Path("/"),
+    ) -> None:
+        self._commands = Commands(reactor, enter)
         self._mounts = Mounts(self._commands)
         self._path = path
+        self._root = root
         self._datasets = path / DATASETS
         self._links = Links(self._commands, path, DATA)
 
@@ -115,8 +127,8 @@ class BtrfsStorage:
         kind = await self._commands.run("stat", "--file-system", "--format=%T", str(self._path))
         if kind.strip() != "btrfs":
             raise StorageError(f"{self._path} is not on btrfs")
-        self._datasets.mkdir(mode=0o700, exist_ok=True)
-        for home in list(self._datasets.iterdir()):
+        self._here(self._datasets).mkdir(mode=0o700, exist_ok=True)
+        for home in self._list(self._datasets):
             if home.name.endswith(DESTROYING):
                 await self._remove(home)
             else:
@@ -124,14 +136,14 @@ class BtrfsStorage:
         await self._links.tidy_up(await self.names())
 
     async def names(self) -> Sequence[str]:
-        found = (home.name for home in self._datasets.iterdir() if ":" not in home.name)
+        found = (home.name for home in self._list(self._datasets) if ":" not in home.name)
         return sorted(name for name in found if self._is_here(name))
 
     async def create(self, name: str) -> None:
         if self._is_here(name):
             raise StorageError(f"cannot create {name}: it is here already")
         await self._links.make(name)
-        self._home(name).mkdir(HOME_MODE, exist_ok=True)
+        self._here(self._home(name)).mkdir(HOME_MODE, exist_ok=True)
         await self._btrfs("subvolume", "create", str(self._data(name)))
         await self.set_writable(name)
 
@@ -154,13 +166,13 @@ class BtrfsStorage:
     async def fence(self, name: str) -> None:
         self._refuse_missing(name)
         await self._unmount(name)
-        if self._data(name).exists():
+        if self._exists(self._data(name)):
             await self._set_read_only(name, True)
 
     async def snapshot(self, name: str, snapshot: str) -> Snapshot:
         await self.forget_partial(name)
         await self._make_data(name)
-        if self._snapshot(name, snapshot).exists():
+        if self._exists(self._snapshot(name, snapshot)):
             raise StorageError(f"cannot take the snapshot {snapshot} of {name}: it is here already")
         # A snapshot has an empty directory in place of each.
         if inner := await self._inner(self._data(name)):
@@ -169,11 +181,11 @@ class BtrfsStorage:
                 f"the subvolumes inside of it: {', '.join(inner)}"
             )
         taking = self._home(name) / TAKING
-        taking.mkdir()
+        self._here(taking).mkdir()
         # It has the data on disk before it ends: btrfs-subvolume(8), "snapshot".
         source, target = str(self._data(name)), str(taking / snapshot)
         await self._btrfs("subvolume", "snapshot", "-r", source, target)
-        taking.rename(self._home(name) / snapshot)
+        self._here(taking).rename(self._here(self._home(name) / snapshot))
         await self._btrfs("filesystem", "sync", str(self._home(name)))
         if not await self.is_writable(name):
             await self._delete(self._data(name))
@@ -186,9 +198,9 @@ class BtrfsStorage:
             path = self._snapshot(name, snapshot)
             try:
                 shown = await self._show(path)
-                created_seconds = path.parent.stat().st_mtime
+                created_seconds = self._here(path.parent).stat().st_mtime
             except (StorageError, FileNotFoundError):
-                if path.exists():
+                if self._exists(path):
                     raise
                 continue  # it was deleted meanwhile
             received = shown["Received UUID"]
@@ -201,8 +213,8 @@ class BtrfsStorage:
         if [it.name for it in (await self.snapshots(name))[-1:]] == [snapshot]:
             await self._make_data(name)
         await self._delete(self._snapshot(name, snapshot))
-        if (self._home(name) / snapshot).exists():
-            (self._home(name) / snapshot).rmdir()
+        if self._exists(self._home(name) / snapshot):
+            self._here(self._home(name) / snapshot).rmdir()
 
     async def roll_back(self, name: str, snapshot: str) -> None:
         order = [it.name for it in await self.snapshots(name)]
@@ -213,7 +225,7 @@ class BtrfsStorage:
         await self._delete(self._data(name))
         for later in reversed(order[order.index(snapshot) + 1 :]):
             await self._delete(self._snapshot(name, later))
-            (self._home(name) / later).rmdir()
+            self._here(self._home(name) / later).rmdir()
         if is_writable:
             await self.set_writable(name)
 
@@ -229,11 +241,11 @@ class BtrfsStorage:
     async def forget_partial(self, name: str) -> None:
         home = self._home(name)
         for partial in (home / RECEIVING, home / TAKING):
-            if partial.exists():
-                for subvolume in list(partial.iterdir()):
+            if self._exists(partial):
+                for subvolume in self._list(partial):
                     await self._delete(subvolume)
-                partial.rmdir()
-        if home.exists() and not self._is_here(name):
+                self._here(partial).rmdir()
+        if self._exists(home) and not self._is_here(name):
             await self._remove(home)
 
     async def estimate_bytes(self, name: str, snapshot: str, base: str | None) -> int | None:
@@ -244,21 +256,30 @@ class BtrfsStorage:
     async def space(self, name: str) -> Space:
         self._refuse_missing(name)
         _total, exclusive, shared = await self._usage(self._home(name))
-        found = os.statvfs(self._path)
+        found = os.statvfs(self._here(self._path))
         return Space(exclusive + shared, found.f_bavail * found.f_frsize)
 
     async def destroy(self, name: str) -> None:
         home = self._home(name)
-        if home.exists():
+        if self._exists(home):
             await self._unmount(name)
             doomed = home.with_name(name + DESTROYING)
-            if doomed.exists():
+            if self._exists(doomed):
                 await self._remove(doomed)
-            home.rename(doomed)
+            self._here(home).rename(self._here(doomed))
             await self._remove(doomed)
         await self._links.remove(name)
 
-    # Where things are
+    # Where things are: as commands have it, but for `_here`
+
+    def _here(self, path: Path) -> Path:
+        return self._root / path.relative_to("/")
+
+    def _exists(self, path: Path) -> bool:
+        return self._here(path).exists()
+
+    def _list(self, directory: Path) -> Sequence[Path]:
+        return [directory / it.name for it in self._here(directory).iterdir()]
 
     def _home(self, name: str) -> Path:
         return self._datasets / name
@@ -270,12 +291,13 @@ class BtrfsStorage:
         return self._home(name) / snapshot / snapshot
 
     def _snapshot_names(self, name: str) -> Sequence[str]:
-        found = [it.name for it in self._home(name).iterdir() if ":" not in it.name]
-        return [it for it in found if self._snapshot(name, it).exists()]
+        found = [it.name for it in self._list(self._home(name)) if ":" not in it.name]
+        return [it for it in found if self._exists(self._snapshot(name, it))]
 
     def _is_here(self, name: str) -> bool:
-        home = self._home(name)
-        return home.exists() and (self._data(name).exists() or bool(self._snapshot_names(name)))
+        return self._exists(self._home(name)) and (
+            self._exists(self._data(name)) or bool(self._snapshot_names(name))
+        )
 
     def _refuse_missing(self, name: str) -> None:
         if not self._is_here(name):
@@ -288,7 +310,7 @@ class BtrfsStorage:
         Have a writable subvolume with what the newest snapshot has, where there is none.
         """
         self._refuse_missing(name)
-        if not self._data(name).exists():
+        if not self._exists(self._data(name)):
             newest = (await self.snapshots(name))[-1]
             source = str(self._snapshot(name, newest.name))
             await self._btrfs("subvolume", "snapshot", source, str(self._data(name)))
@@ -311,16 +333,16 @@ class BtrfsStorage:
         """
         Delete a dataset's directory with all that is in it.
         """
-        for subvolume in [home / DATA, *home.glob("*/*")]:
-            if subvolume.parent.name != DATA:
+        for part in self._list(home):
+            for subvolume in [part] if part.name == DATA else self._list(part):
                 await self._delete(subvolume)
-        shutil.rmtree(home)
+        shutil.rmtree(self._here(home))
 
     async def _delete(self, subvolume: Path) -> None:
         """
         Delete a subvolume, with those that have been made inside of it.
         """
-        if not subvolume.exists():
+        if not self._exists(subvolume):
             return
         if inner := await self._inner(subvolume):
             await self._btrfs("property", "set", "-t", "subvol", str(subvolume), "ro", "false")

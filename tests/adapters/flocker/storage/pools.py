@@ -200,6 +200,20 @@ class BtrfsFile(_FileSystem):
         self.mount_point = self._directory / "mounted"
 
     @property
+    def enter(self) -> Sequence[str]:
+        """
+        What stands before a command that is to run where it is mounted.
+        """
+        return ()
+
+    @property
+    def root(self) -> Path:
+        """
+        What ``/`` is there, seen from here.
+        """
+        return Path("/")
+
+    @property
     def _file(self) -> Path:
         return self._directory / "file"
 
@@ -223,10 +237,49 @@ class BtrfsFile(_FileSystem):
         self._mount()
 
     def _mount(self) -> None:
-        _run("mount", "-o", "loop", str(self._file), str(self.mount_point))
+        _run(*self.enter, "mount", "-o", "loop", str(self._file), str(self.mount_point))
 
     def _unmount(self) -> None:
-        _run("umount", "--recursive", str(self.mount_point))
+        _run(*self.enter, "umount", "--recursive", str(self.mount_point))
+
+
+class BtrfsFileElsewhere(BtrfsFile):
+    """
+    A btrfs that is mounted in a mount namespace of its own, and nowhere else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleeper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def enter(self) -> Sequence[str]:
+        return ("nsenter", f"--mount=/proc/{self._process}/ns/mnt")
+
+    @property
+    def root(self) -> Path:
+        return Path(f"/proc/{self._process}/root")
+
+    @property
+    def _process(self) -> int:
+        assert self._sleeper is not None
+        return self._sleeper.pid
+
+    def stop(self) -> None:
+        if self._sleeper is not None:
+            # What is mounted there goes with the last process that is there.
+            self._sleeper.kill()
+            self._sleeper.communicate()
+        shutil.rmtree(self._directory)
+
+    def _make(self) -> None:
+        unshare = ("unshare", "--mount", "--propagation", "private")
+        self._sleeper = subprocess.Popen(
+            [*unshare, "sh", "-c", "echo ready; exec sleep 600"], stdout=subprocess.PIPE
+        )
+        assert self._sleeper.stdout is not None
+        assert self._sleeper.stdout.readline() == b"ready\n"
+        super()._make()
 
 
 def _environment() -> dict[str, str]:

@@ -15,7 +15,7 @@ from powerstrip_flocker.storage.btrfs import BtrfsStorage
 from powerstrip_flocker.storage.command import StorageReactor
 
 from tests.adapters.flocker.storage.on_disk import DiskContract, DiskHost, start
-from tests.adapters.flocker.storage.pools import BtrfsFile, why_no_btrfs
+from tests.adapters.flocker.storage.pools import BtrfsFile, BtrfsFileElsewhere, why_no_btrfs
 
 
 class BtrfsHost(DiskHost):
@@ -26,30 +26,50 @@ class BtrfsHost(DiskHost):
     def __init__(self, reactor: StorageReactor, file: BtrfsFile) -> None:
         self._reactor = reactor
         self._file = file
-        super().__init__(
-            BtrfsStorage(reactor, file.mount_point), file.mount_point, file.mount_point
-        )
+        outside = file.root / file.mount_point.relative_to("/")
+        super().__init__(self._storage(), file.mount_point, outside, file.enter)
 
     def reboot(self) -> None:
         self._file.reboot()
-        self.storage = BtrfsStorage(self._reactor, self._file.mount_point)
+        self.storage = self._storage()
+
+    def _storage(self) -> BtrfsStorage:
+        file = self._file
+        return BtrfsStorage(self._reactor, file.mount_point, file.enter, file.root)
+
+
+def made(reactor: StorageReactor, kind: type[BtrfsFile]) -> Iterator[list[BtrfsHost]]:
+    """
+    Two hosts, started, while they are used.
+    """
+    reason = why_no_btrfs()
+    if reason is not None:
+        pytest.skip(reason)
+    with kind() as one, kind() as two:
+        hosts = [BtrfsHost(reactor, file) for file in (one, two)]
+        start(hosts)
+        yield hosts
 
 
 @pytest.fixture
 def hosts(reactor: StorageReactor) -> Iterator[list[BtrfsHost]]:
-    reason = why_no_btrfs()
-    if reason is not None:
-        pytest.skip(reason)
-    with BtrfsFile() as one, BtrfsFile() as two:
-        hosts = [BtrfsHost(reactor, file) for file in (one, two)]
-        start(hosts)
-        yield hosts
+    yield from made(reactor, BtrfsFile)
 
 
 class TestBtrfs(DiskContract):
     """
     All that is promised, on btrfs.
     """
+
+
+class TestBtrfsElsewhere(DiskContract):
+    """
+    The same, for an adapter that doesn't see it mounted: as in a container.
+    """
+
+    @pytest.fixture
+    def hosts(self, reactor: StorageReactor) -> Iterator[list[BtrfsHost]]:
+        yield from made(reactor, BtrfsFileElsewhere)
 
 
 @pytest_twisted.ensureDeferred
