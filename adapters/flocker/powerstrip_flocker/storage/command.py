@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from attrs import frozen
+from twisted.internet.defer import CancelledError, DeferredQueue
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.utils import getProcessOutputAndValue
 
@@ -62,13 +63,28 @@ class Commands:
         """
         What a command writes to its standard output.
 
+        What it does can't be taken back: who is cancelled meanwhile waits for its end all the same,
+        so that nothing else is done to a dataset before. Cancelled again, it is left to itself.
+
         Raises:
             StorageError: It failed; with what it said.
         """
         program, *arguments = self.line(*command)
-        output, errors, status = await getProcessOutputAndValue(
-            program, arguments, env=os.environ, reactor=self.reactor
-        )
+        ended: DeferredQueue[tuple[bytes, bytes, int]] = DeferredQueue()
+        try:
+            running = getProcessOutputAndValue(
+                program, arguments, env=os.environ, reactor=self.reactor
+            )
+        except OSError as error:
+            raise StorageError(f"{command[0]} can't be run: {error.strerror}") from error
+        # Where a signal has ended it, a failure has the same three: no coroutine can be given that.
+        running.addErrback(lambda failure: failure.value)
+        running.addCallback(ended.put)
+        try:
+            output, errors, status = await ended.get()
+        except CancelledError:
+            await ended.get()
+            raise
         if status != 0:
             raise refusal(os.fsdecode(errors))
         return os.fsdecode(output)
