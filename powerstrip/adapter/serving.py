@@ -22,11 +22,15 @@ from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
+from powerstrip.core.addresses import Address, UnixAddress
 from powerstrip.ending import stop, stop_at_sigterm
-from powerstrip.listening import ListenError, Listening
+from powerstrip.listening import ListenError, Listening, SocketAccess
 from powerstrip.net.reactor import Reactor
 
-__all__ = ["AdapterService", "Parts", "StartError"]
+__all__ = ["DEFAULT_ENGINE", "AdapterService", "Parts", "StartError", "engine_access"]
+
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+"""``DOCKER_HOST`` is not looked at: where Powerstrip is in use, that often names Powerstrip."""
 
 _log = Logger()
 
@@ -35,6 +39,16 @@ class StartError(Exception):
     """
     The adapter can't do its work here; the text is a sentence for the operator.
     """
+
+
+def engine_access(engine: Address) -> SocketAccess:
+    """
+    What lets those in who may speak to the engine.
+    """
+    group = None
+    if isinstance(engine, UnixAddress) and os.path.exists(engine.path):
+        group = os.stat(engine.path).st_gid
+    return SocketAccess(0o660, group)
 
 
 @frozen

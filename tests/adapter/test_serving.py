@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.web.iweb import IRequest
 
-from powerstrip.adapter.serving import AdapterService, Parts
-from powerstrip.core.addresses import UnixAddress
-from powerstrip.listening import Listening
+from powerstrip.adapter.serving import AdapterService, Parts, engine_access
+from powerstrip.core.addresses import Address, TcpAddress, UnixAddress
+from powerstrip.listening import Listening, SocketAccess
 from powerstrip.net.reactor import Reactor
 from tests.net.harness import descriptors, until
 from tests.net.peers import Peer, connect, reactor
@@ -255,3 +256,22 @@ def test_sigterm_is_a_regular_end(short_tmp: Path) -> None:
         assert process.wait(20) == 0
     assert rest.index("finish\n") < rest.index("stop\n")
     assert not os.path.exists(f"{short_tmp}/a.sock")
+
+
+def test_who_may_speak_to_the_engine_may_speak_to_the_adapter(tmp_path: Path) -> None:
+    """
+    The group of the engine's socket.
+    """
+    engine = tmp_path / "docker.sock"
+    engine.touch()
+    group = next(iter({*os.getgroups(), os.getgid()}))
+    os.chown(engine, -1, group)
+    assert engine_access(UnixAddress(str(engine))) == SocketAccess(0o660, group)
+
+
+@pytest.mark.parametrize("engine", [UnixAddress("/nosuch/docker.sock"), TcpAddress("engine", 2375)])
+def test_without_a_socket_of_the_engine_there_is_no_group(engine: Address) -> None:
+    """
+    The adapter's own user is let in.
+    """
+    assert engine_access(engine) == SocketAccess(0o660, None)

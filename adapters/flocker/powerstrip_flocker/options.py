@@ -13,17 +13,15 @@ from typing import ClassVar
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
+from powerstrip.adapter.serving import DEFAULT_ENGINE
 from powerstrip_flocker.errors import RequestError
 from powerstrip_flocker.names import check_name
 from powerstrip_flocker.places import is_below
 
-__all__ = ["DEFAULT_ENGINE", "DEFAULT_LEDGER", "DEFAULT_LISTEN", "Options", "check_root"]
+__all__ = ["DEFAULT_LEDGER", "DEFAULT_LISTEN", "Options", "check_root"]
 
 DEFAULT_LISTEN = "unix:///run/powerstrip-flocker.sock"
 """A socket, which users who may not speak to the engine can't speak to either."""
-
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-"""``DOCKER_HOST`` is not looked at: where Powerstrip is in use, that often names Powerstrip."""
 
 DEFAULT_LEDGER = "/var/lib/powerstrip-flocker/ledger.json"
 

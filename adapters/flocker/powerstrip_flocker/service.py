@@ -18,10 +18,10 @@ from twisted.web.resource import IResource
 
 from powerstrip.adapter.engine import EngineClient, connect_engine
 from powerstrip.adapter.events import EventFollower
-from powerstrip.adapter.serving import AdapterService, Parts, StartError
-from powerstrip.core.addresses import Address, UnixAddress, parse_address
+from powerstrip.adapter.serving import AdapterService, Parts, StartError, engine_access
+from powerstrip.core.addresses import parse_address
 from powerstrip.errors import ConfigError
-from powerstrip.listening import Listening, SocketAccess
+from powerstrip.listening import Listening
 from powerstrip_flocker.app import FlockerAdapter
 from powerstrip_flocker.cluster import Door, Member
 from powerstrip_flocker.cluster_datasets import ClusterDatasets
@@ -137,7 +137,7 @@ def make_service(
     return AdapterService(
         reactor,
         adapter.app.resource(),
-        Listening(reactor, listen, _access(engine_address)),
+        Listening(reactor, listen, engine_access(engine_address)),
         Parts(start=start, run=follower.follow, finish=finish, stop=stop),
         options["grace"],
     )
@@ -285,13 +285,3 @@ def _file(name: str | None) -> Path | None:
 
 def _path(name: str) -> Path:
     return Path(os.path.abspath(name))  # a daemon's working directory may change
-
-
-def _access(engine: Address) -> SocketAccess:
-    """
-    Lets those in who may speak to the engine.
-    """
-    group = None
-    if isinstance(engine, UnixAddress) and os.path.exists(engine.path):
-        group = os.stat(engine.path).st_gid
-    return SocketAccess(0o660, group)

@@ -17,10 +17,16 @@ from twisted.python.usage import UsageError
 
 from powerstrip.adapter.engine import EngineClient, connect_engine
 from powerstrip.adapter.events import EventFollower
-from powerstrip.adapter.serving import AdapterService, Parts, StartError
-from powerstrip.core.addresses import Address, EndpointDescription, UnixAddress, parse_address
+from powerstrip.adapter.serving import (
+    DEFAULT_ENGINE,
+    AdapterService,
+    Parts,
+    StartError,
+    engine_access,
+)
+from powerstrip.core.addresses import Address, EndpointDescription, parse_address
 from powerstrip.errors import ConfigError
-from powerstrip.listening import Listening, SocketAccess
+from powerstrip.listening import Listening
 from powerstrip.net.reactor import Reactor
 from powerstrip_weave.app import WeaveAdapter
 from powerstrip_weave.attachments import ACTIONS, Attachments
@@ -36,9 +42,6 @@ __all__ = ["Options", "makeService", "make_service"]
 
 DEFAULT_LISTEN = "unix:///run/powerstrip-weave.sock"
 """A socket, which users who may not speak to the engine can't speak to either."""
-
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-"""``DOCKER_HOST`` is not looked at: where Powerstrip is in use, that often names Powerstrip."""
 
 DEFAULT_WAIT_DIRECTORY = "/var/lib/powerstrip-weave/bin"
 
@@ -158,7 +161,7 @@ def make_service(
     return AdapterService(
         reactor,
         adapter.app.resource(),
-        Listening(reactor, listen, _access(engine_address)),
+        Listening(reactor, listen, engine_access(engine_address)),
         Parts(start=start, run=follower.follow, finish=attachments.finish, stop=network.stop),
         options["grace"],
     )
@@ -180,13 +183,3 @@ def _wait_place(options: Mapping[str, Any], engine: EngineClient) -> WaitPlace:
     if options["wait-container"] is not None:
         return DataContainer(engine, options["wait-container"])
     return HostDirectory(engine, options["wait-directory"])
-
-
-def _access(engine: Address) -> SocketAccess:
-    """
-    Lets those in who may speak to the engine.
-    """
-    group = None
-    if isinstance(engine, UnixAddress) and os.path.exists(engine.path):
-        group = os.stat(engine.path).st_gid
-    return SocketAccess(0o660, group)
