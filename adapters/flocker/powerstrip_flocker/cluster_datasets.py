@@ -65,6 +65,9 @@ class ClusterDatasets:
             self._under_way.discard(bringing)
         return {name: self.keeper.storage.mount_point(name) for name in names}
 
+    def mounted_below(self) -> Path:
+        return self.keeper.storage.mount_point("any").parent
+
     async def mount_points(self) -> Mapping[str, Path]:
         names = {*await self.keeper.storage.names(), *await self._names_in_ledger()}
         return {name: self.keeper.storage.mount_point(name) for name in sorted(names)}

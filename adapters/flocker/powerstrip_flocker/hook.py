@@ -38,9 +38,6 @@ __all__ = ["Hook"]
 _CREATE = re.compile(r"(?:/v[0-9.]+)?/containers/create")
 _START = re.compile(r"(?:/v[0-9.]+)?/containers/(?P<container>[^/]+)/(?P<verb>start|restart)")
 
-_ANYWHERE = {"anywhere": "/"}
-"""Of a dataset that would have the whole host: who has this mounts something of the host's."""
-
 
 @define(eq=False)
 class Hook:
@@ -129,7 +126,9 @@ class Hook:
         return await self._datasets_of([{"HostConfig": host_config_in(body)}, *inspected])
 
     async def _datasets_of(self, inspected: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-        those = [it for it in inspected if datasets_of(it, _ANYWHERE)]
+        # Datasets are asked for only where there may be one: others' starts wait for no ledger.
+        below = {"any": str(self.datasets.mounted_below())}
+        those = [it for it in inspected if datasets_of(it, below)]
         if not those:
             return ()
         mount_points = {name: str(it) for name, it in (await self.datasets.mount_points()).items()}

@@ -413,6 +413,11 @@ class IDatasets(Interface):
             Where they are mounted, by name.
         """
 
+    def mounted_below() -> Path:
+        """
+        A directory below which all datasets are mounted: what is elsewhere is none.
+        """
+
     async def mount_points() -> Mapping[str, Path]:
         """
         Where datasets are mounted here when they are here, by name: those of all names that are

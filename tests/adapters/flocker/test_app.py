@@ -65,6 +65,9 @@ class FakeDatasets:
             (self.root / name).mkdir(exist_ok=True)
         return {name: self.root / name for name in names}
 
+    def mounted_below(self) -> Path:
+        return self.root
+
     async def mount_points(self) -> Mapping[str, Path]:
         self.looked += 1
         return {name: self.root / name for name in ("a", "b", "moved")}
@@ -214,11 +217,14 @@ async def test_other_containers_go_on_as_they_came(rig: Rig, body: str | None) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_containers_without_binds_cost_no_look_at_datasets(rig: Rig) -> None:
+async def test_containers_without_datasets_cost_no_look_at_them(rig: Rig) -> None:
     """
-    The ledger may be on another machine.
+    The ledger may be on another machine, which may be down. They are created and started all the
+    same.
     """
-    await rig.create(HostConfig={"Binds": ["named:/x"], "Memory": 1})
+    binds = ["named:/x", "/srv:/srv", f"{rig.pool}-beside:/y"]
+    await rig.create(HostConfig={"Binds": binds, "Memory": 1})
+    await rig.before(f"/containers/{rig.has('box', *binds)}/start", None)
     assert rig.datasets.looked == 0
 
 

@@ -197,6 +197,9 @@ class ControlServiceDatasets:
                 here.leases.settle(identities)
         return {name: paths[called[name]] for name in names}
 
+    def mounted_below(self) -> Path:
+        return Path("/")  # each backend of Flocker has a place of its own
+
     async def mount_points(self) -> Mapping[str, Path]:
         """
         Where datasets are mounted here, or were or would be. Should the control service not answer,
