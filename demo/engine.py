@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 __all__ = ["EngineError", "PrivateEngine", "why_not"]
 
@@ -164,15 +164,23 @@ class PrivateEngine:
         """
         Make the image ``busybox:latest`` of the machine's own static busybox.
         """
-        changes = quote('CMD ["sh"]')
-        status, answer = self.request(
-            "POST",
-            f"/images/create?fromSrc=-&repo=busybox&tag=latest&changes={changes}",
-            busybox_root(),
-            "application/x-tar",
-        )
+        self.import_image("busybox", busybox_root(), ['CMD ["sh"]'])
+
+    def import_image(self, name: str, root: bytes, changes: Sequence[str]) -> None:
+        """
+        Make an image, tagged latest.
+
+        Args:
+            root: Its root file system, as a tar.
+            changes: Instructions of a Dockerfile that say how it runs.
+        """
+        query = [("fromSrc", "-"), ("repo", name), ("tag", "latest")]
+        query += [("changes", change) for change in changes]
+        target = f"/images/create?{urlencode(query)}"
+        status, answer = self.request("POST", target, root, "application/x-tar")
+        # Once the head is out, errors come in the body: Docker's API, ImageCreate.
         if status != 200 or b'"error"' in answer:
-            raise EngineError(f"import of busybox: {status} {answer.decode(errors='replace')}")
+            raise EngineError(f"import of {name}: {status} {answer.decode(errors='replace')}")
 
     def request(
         self, method: str, target: str, body: bytes = b"", content_type: str = "application/json"

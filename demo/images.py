@@ -15,7 +15,6 @@ import tarfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlencode
 
 from demo.engine import EngineError, PrivateEngine, busybox_root
 
@@ -44,7 +43,7 @@ def import_images(engine: PrivateEngine) -> None:
         EngineError: Something is not installed, or the engine has refused.
     """
     for name, root in (("redis", redis_root()), ("server", server_root())):
-        _import(engine, IMAGES[name], root, changes(name))
+        engine.import_image(IMAGES[name], root, changes(name))
 
 
 def changes(name: str) -> list[str]:
@@ -95,13 +94,3 @@ def _libraries(program: str) -> set[str]:
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     # "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x…)", and "/lib64/ld-linux-x86-64.so.2 (0x…)"
     return set(re.findall(r"(/\S+) \(0x", listed))
-
-
-def _import(engine: PrivateEngine, image: str, root: bytes, changes: list[str]) -> None:
-    query = [("fromSrc", "-"), ("repo", image), ("tag", "latest")]
-    query += [("changes", change) for change in changes]
-    target = f"/images/create?{urlencode(query)}"
-    status, answer = engine.request("POST", target, root, "application/x-tar")
-    # Once the head is out, errors come in the body: Docker's API, ImageCreate.
-    if status != 200 or b'"error"' in answer:
-        raise EngineError(f"import of {image}: {status} {answer.decode(errors='replace')}")
