@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from powerstrip_flocker.datasets.keeper import Keeper
 from powerstrip_flocker.datasets.move import Mover
-from powerstrip_flocker.errors import ConflictError, FlockerError
+from powerstrip_flocker.errors import ConflictError, FlockerError, StorageError
 from powerstrip_flocker.interfaces import Claim, IStorage
 from powerstrip_flocker.names import check_name
 from powerstrip_flocker.peers.framing import Kind, frame_head
@@ -168,7 +168,7 @@ class PeerResource(Resource):
             self._refuse(request, question)
             answer = json.dumps({"result": await method(question)}).encode("ascii")
         except FlockerError as error:
-            answer = encode_error(error)
+            answer = encode_error(self._with_node(error))
         except Exception as error:
             if isinstance(error, CancelledError):
                 raise
@@ -202,6 +202,14 @@ class PeerResource(Resource):
         if question["node"] not in names:
             who = ", ".join(sorted(names))
             raise FlockerError(f"{who} can't have {question['name']} moved to {question['node']}")
+
+    def _with_node(self, error: FlockerError) -> FlockerError:
+        """
+        Say whose storage or engine it is: who asks has one as well.
+        """
+        if isinstance(error, StorageError) or type(error) is FlockerError:
+            return type(error)(f"{self._node}: {error}")
+        return error
 
     async def _prepare(self, question: Question) -> object:
         return encode_snapshots(await self._keeper.prepare(_claim(question)))

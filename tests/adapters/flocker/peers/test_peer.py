@@ -96,13 +96,17 @@ async def test_a_node_is_told_to_bring(cluster: Cluster) -> None:
 @pytest_twisted.ensureDeferred
 async def test_errors_are_raised_as_they_were(cluster: Cluster) -> None:
     """
-    Of their class, with their text alone.
+    Of their class, with their text, and of which node they speak.
     """
     first, second = await two(cluster)
     first.uses.users = ["web"]
     with pytest.raises(InUseError) as raised:
         await second.mover.bring(["test1"])
     assert str(raised.value) == "test1 is used by web on node1"
+    first.uses.users = []
+    first.storage.busy.add("test1")
+    with pytest.raises(StorageError, match=r"^node1: .*test1"):
+        await second.mover.bring(["test1"])
     with pytest.raises(StorageError, match="there is no dataset test9"):
         await second.peer("node1").fetch("test9", "any", None, lambda *_: None)
     first.ledger.failure = LedgerError("etcd is away")
