@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import pytest_twisted
 from attrs import frozen
-from powerstrip_flocker.errors import NoSpaceError, PeerError
+from powerstrip_flocker.errors import NoSpaceError, PeerError, StorageError
 from powerstrip_flocker.interfaces import Snapshot
 from powerstrip_flocker.storage.btrfs import BtrfsStorage
 from powerstrip_flocker.storage.command import StorageReactor
@@ -81,6 +81,17 @@ async def pair(cluster: Cluster, hosts: list[DiskHost]) -> Pair:
     return Pair(cluster, first, second, hosts)
 
 
+async def forget(host: DiskHost) -> None:
+    """
+    Remove what a receive that was cut has left, which zfs-fuse may be about to do by itself.
+    """
+    try:
+        await host.storage.forget_partial("test1")
+    except StorageError as error:
+        if "dataset does not exist" not in str(error):
+            raise
+
+
 @pytest.fixture(scope="module")
 def pools() -> Iterator[list[ZfsFusePool]]:
     """
@@ -134,7 +145,7 @@ class OnDisk:
             for limit in (*limits, total - LAST_BYTES, total - LAST_BYTES - 100):
                 with pytest.raises(PeerError):
                     await nodes.fetch(newest, base, limit)
-                await second.storage.forget_partial("test1")
+                await forget(second)
                 assert await second.storage.exists("test1") is (base is not None)
                 if base is not None:
                     here = await second.storage.snapshots("test1")
@@ -160,7 +171,7 @@ class OnDisk:
                 second.write("test2", f"file{part}", Random(part).randbytes(2**20 * 9))
         with pytest.raises(NoSpaceError):
             await nodes.second.mover.bring(["test1"])
-        await second.storage.forget_partial("test1")
+        await forget(second)
         assert not await second.storage.exists("test1")
         await nodes.first.mover.have(["test1"])
         assert len(first.read("test1")) == 3
