@@ -23,7 +23,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 INSTALLED = CACHE / "powerstrip" / "orchestrators"
 """Where ``scripts/install-orchestrators`` puts what it doesn't install from packages."""
 
-COMPOSE_1 = Path("/usr/bin/docker-compose")
+COMPOSE_1 = Path("/usr/lib/python3/dist-packages/compose")
+"""The first generation is written in Python; the second may have the same name."""
+
 COMPOSE_2 = INSTALLED / "cli-plugins" / "docker-compose"
 ANSIBLE = INSTALLED / "ansible"
 NODE = INSTALLED / "node"
@@ -187,7 +189,7 @@ def _create_context(host: Host) -> list[str]:
 
 
 COMPOSES = {
-    "compose 1": Compose(COMPOSE_1, str(COMPOSE_1)),
+    "compose 1": Compose(COMPOSE_1, "/usr/bin/docker-compose"),
     "compose 2": Compose(COMPOSE_2, client(), ("compose",)),
 }
 
