@@ -24,7 +24,7 @@ demo-up demo-down:
 	@scripts/demo $(@:demo-%=%)
 
 demo-shell:
-	@scripts/demo shell $(NODE)
+	@scripts/demo shell $(or $(NODE),master)
 
 test-engine:
 	@scripts/test-engine $(ENGINE)

@@ -275,27 +275,34 @@ remove_leftovers() {
     done
 }
 
-# POWERSTRIP_MOVED may be a command that says how much the move has sent.
+# POWERSTRIP_MOVED may be a command that says how much the move has sent: all of it, what of it while
+# the database ran, and what while it was stopped, in a line each.
 prove() {
-    local seen visits before after silence lost moved
+    local seen visits before after silence lost moved=()
     find_container visitor || fail 'there is no demo-visitor'
     ask "$machine" stop demo-visitor >/dev/null
     seen=$(ask "$machine" logs demo-visitor | awk -f demo/visits.awk)
     ask "$machine" rm demo-visitor >/dev/null
     [[ -n $seen ]] || fail 'the visitor saw no two pages'
     read -r visits before after silence lost <<<"$seen"
-    moved=$(${POWERSTRIP_MOVED-}) || fail "no success: $POWERSTRIP_MOVED"
+    if [[ -n ${POWERSTRIP_MOVED-} ]]; then
+        mapfile -t moved < <($POWERSTRIP_MOVED)
+        ((${#moved[@]} == 3)) || fail "does not say what has moved: $POWERSTRIP_MOVED"
+    fi
     indented <<TEXT
-visits counted      $visits
-count               $before before the move, $after after it
-address             $API before and after
-without an answer   $silence s
-visits forgotten    $lost
-${moved:+sent to the node    $moved}
+visits counted    $visits, of which the database has forgotten $lost
+count             $before before the move, $after after it
+address           $API, before and after
+no answer for     $silence s
+TEXT
+    [[ -z ${moved[*]-} ]] || indented <<TEXT
+moved             ${moved[1]} while the database ran,
+                  and ${moved[2]} while it was stopped
 TEXT
     ((lost == 0)) || fail "the database has forgotten $lost visits"
     ((after > before)) || fail "the count went from $before to $after"
-    echo "${bold}Proved: $before, then $after at $API; $silence s silent; $lost lost${moved:+; $moved moved}$plain"
+    echo
+    echo "${bold}Proved: count $before, then $after, at $API; ${moved:+$moved moved, }$silence s silent.$plain"
 }
 
 main() {

@@ -21,6 +21,7 @@ from demo.engine import why_not as why_no_engine
 from demo.master import Master
 from demo.master import why_not as why_no_etcd
 from demo.node import Node
+from demo.pool import NewPool, new_pool
 from demo.pool import why_not as why_no_pool
 from demo.underlay import Underlay
 
@@ -53,6 +54,7 @@ class Cluster:
         hosts: The hosts' names, and more options of their dockerd.
         dockerd: The command that becomes dockerd.
         first_address: The master's; the hosts count on from it.
+        new_pool: What makes a host's pool.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Cluster:
         *,
         dockerd: Sequence[str] = ("dockerd",),
         first_address: IPv4Address = FIRST_ADDRESS,
+        new_pool: NewPool = new_pool,
     ) -> None:
         self.directory = directory / name
         self.underlay = Underlay(f"{name}-cable")
@@ -76,6 +79,7 @@ class Cluster:
                 IPv4Interface((first_address + number, PREFIX_LENGTH)),
                 dockerd=dockerd,
                 arguments=arguments,
+                new_pool=new_pool,
             )
             for number, (host, arguments) in enumerate(hosts.items(), 1)
         }
@@ -112,8 +116,10 @@ class Cluster:
 
     def start(self) -> None:
         """
-        Start all of it. Where something fails, what has been started is there until `stop`.
+        Start all of it; what a killed run has left is removed first. Where something fails, what
+        has been started is there until `stop`.
         """
+        self.stop()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_keys(self.keys, list(self.nodes))
         self.underlay.start()

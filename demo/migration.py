@@ -6,31 +6,34 @@ It makes the machines, and has ``run.sh`` tell the story on them. All of it goes
 
 from __future__ import annotations
 
-import signal
+import argparse
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 
 from demo.cluster import why_not
-from demo.engine import EngineError
-from demo.machines import environment, machines
-from demo.place import Occupied
-from demo.stage import ROOT, StageError
+from demo.machines import DEFAULT_NAME, FAILURES, environment, machines
+from demo.stage import ROOT
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--name", default=DEFAULT_NAME, help="for a demo beside others")
+    options = parser.parse_args(words)
     reason = why_not()
     if reason is not None:
         print(f"demo: {reason}", file=sys.stderr)
         return 1
-    # Also where a shell started this in the background, which has SIGINT ignored: POSIX, 2.11.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    print("Making three machines, which takes some seconds …", flush=True)
+    print("Three machines are made, each node with an engine and adapters …", flush=True)
+    began = time.monotonic()
     try:
-        with machines() as cluster:
+        with machines(options.name) as cluster:
+            print(f"They are ready after {time.monotonic() - began:.0f} s.\n", flush=True)
             story = subprocess.run(
                 ["./run.sh", "demo"], cwd=ROOT, env={**environment(cluster), "TEST_MODE": "1"}
             )
-    except (EngineError, Occupied, StageError) as error:
+    except FAILURES as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

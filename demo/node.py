@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from demo.engine import PrivateEngine
 from demo.machine import Machine, twistd
-from demo.pool import new_pool
+from demo.pool import NewPool, new_pool
 from demo.stage import Program, listens
 
 __all__ = ["Node"]
@@ -53,6 +53,7 @@ class Node(Machine):
         name: As a `Machine`'s.
         dockerd: The command that becomes dockerd.
         arguments: More options of dockerd, as in ``("--label", "storage=disk")``.
+        new_pool: What makes its pool.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Node(Machine):
         *,
         dockerd: Sequence[str] = ("dockerd",),
         arguments: Sequence[str] = (),
+        new_pool: NewPool = new_pool,
     ) -> None:
         super().__init__(parent, name, address)
         self.host = host

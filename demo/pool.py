@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from demo.mounts import MountNamespace
 from demo.stage import Program, StageError, ignore
 
-__all__ = ["BtrfsPool", "Pool", "ZfsFusePool", "new_pool", "why_not"]
+__all__ = ["BtrfsPool", "NewPool", "Pool", "ZfsFusePool", "new_pool", "why_not"]
 
 PROGRAMS = "/usr/sbin:/sbin"
 """Where these commands are, of which not every path tells."""
@@ -72,6 +73,10 @@ class Pool(Protocol):
         """
         Have it end as by the machine's end. `start` takes it up again.
         """
+
+
+NewPool = Callable[[Path, MountNamespace, int], Pool]
+"""Given what `new_pool` is."""
 
 
 def new_pool(directory: Path, mounts: MountNamespace, size_bytes: int) -> Pool:

@@ -8,16 +8,15 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from demo.engine import PrivateEngine, why_not
+from tests.demo.running import read_up_to, readme_excerpt, running, what_is_left
 
-ROOT = Path(__file__).parents[2]
 DIRECTORY = Path("/var/lib/powerstrip-hooks")
 
 pytestmark = [
@@ -26,67 +25,8 @@ pytestmark = [
 ]
 
 
-@contextmanager
-def running_demo() -> Iterator[subprocess.Popen[str]]:
-    """
-    A demo in a process group of its own, as a terminal would start it.
-    """
-    with subprocess.Popen(
-        [sys.executable, "-m", "demo.hooks"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-
-
-def read_up_to(process: subprocess.Popen[str], beginning: str) -> None:
-    """
-    Read what a demo prints until a line begins so.
-    """
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith(beginning):
-            return
-    pytest.fail(f"no line begins with {beginning!r}:\n{''.join(lines)}")
-
-
-def what_is_left() -> list[str]:
-    """
-    The traces of a demo on this machine: directories, namespaces, cgroups, mounts, processes.
-    """
-    paths = [
-        DIRECTORY,
-        Path("/run/netns/powerstrip-hooks"),
-        *Path("/sys/fs/cgroup").glob("powerstrip-hooks"),
-        *Path("/sys/fs/cgroup").glob("*/powerstrip-hooks"),
-    ]
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
-    return [
-        *(str(path) for path in paths if path.exists()),
-        *(mount for mount in mounts if str(DIRECTORY) in mount),
-        *(command for command in commands() if re.search(r"powerstrip-hooks|concierge", command)),
-    ]
-
-
-def commands() -> Iterator[str]:
-    """
-    The command lines of all processes.
-    """
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            yield (entry / "cmdline").read_text(errors="replace").replace("\0", " ")
-        except OSError:  # it has ended
-            continue
+def running_demo() -> AbstractContextManager[subprocess.Popen[str]]:
+    return running("demo.hooks")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +69,7 @@ def test_demo_leaves_nothing_behind(told: str) -> None:
     """
     expected: list[str] = []
 
-    assert expected == what_is_left()
+    assert expected == what_is_left("hooks", "concierge")
 
 
 def test_readme_shows_what_the_demo_prints(told: str) -> None:
@@ -144,11 +84,8 @@ def test_readme_shows_what_the_demo_prints(told: str) -> None:
         plain = re.sub(r"/v1\.\d+/", "/API/", re.sub(r"\b[0-9a-f]{12}\b", "ID", text))
         return [line.removesuffix(".") for line in plain.splitlines()]
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (excerpt,) = re.findall(r"^```text\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
-
     expected: set[str] = set()
-    assert expected == set(lines(excerpt)) - set(lines(told))
+    assert expected == set(lines(readme_excerpt("4. A docker run"))) - set(lines(told))
 
 
 def test_interrupted_demo_cleans_up() -> None:
@@ -162,4 +99,4 @@ def test_interrupted_demo_cleans_up() -> None:
 
     assert process.returncode == 130
     assert output.splitlines()[-1] == "demo-hooks: interrupted, and cleaned up"
-    assert what_is_left() == []
+    assert what_is_left("hooks", "concierge") == []
