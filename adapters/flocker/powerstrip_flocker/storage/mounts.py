@@ -43,7 +43,8 @@ class Mount:
     """Its own among all mounts of the host."""
 
     device: str
-    """The file system's, as in ``0:48``: the same for each mount of it."""
+    """The file system's, as in ``0:48``: the same for each mount of it, and another file system's
+    as soon as it is mounted nowhere."""
 
     root: str
     """What of the file system is mounted."""
@@ -54,11 +55,15 @@ class Mount:
     is_private: bool
     """Whether it stays when one that it was copied from goes."""
 
+    source: str
+    """The file system's type and what it is on, as in ``btrfs /dev/sdb``."""
+
     def is_shown_by(self, other: Mount) -> bool:
         """
         Whether the other one has what is mounted here, or a part of it.
         """
-        return self.device == other.device and (
+        is_same = (self.device, self.source) == (other.device, other.source)
+        return is_same and (
             self.root == other.root or other.root.startswith(self.root.rstrip("/") + "/")
         )
 
@@ -67,11 +72,14 @@ def parse_mounts(text: str) -> Sequence[Mount]:
     """
     The lines of a mountinfo, in the order in which they were mounted.
     """
-    lines = [line.split(" ") for line in text.splitlines()]
-    return [
-        Mount(line[0], line[2], _unescape(line[3]), _unescape(line[4]), line[6] == "-")
-        for line in lines
-    ]
+    return [_parse_mount(line.split(" ")) for line in text.splitlines()]
+
+
+def _parse_mount(words: Sequence[str]) -> Mount:
+    number, _, device, root, path = words[:5]
+    shared_to = words.index("-", 6)
+    source = _unescape(" ".join(words[shared_to + 1 : shared_to + 3]))
+    return Mount(number, device, _unescape(root), _unescape(path), shared_to == 6, source)
 
 
 def _unescape(word: str) -> str:
