@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -163,6 +164,7 @@ class Rig:
 
     def _start(self) -> None:
         self.directory.mkdir(parents=True)
+        self._stack.callback(shutil.rmtree, self.directory)
         make_keys(self._keys, list(NODES))
         gate = Gate(self._gate_path, lambda asked: self.arrived(asked))
         self._stack.callback(gate.close)

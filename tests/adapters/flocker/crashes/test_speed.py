@@ -146,7 +146,7 @@ def bare_seconds(rig: Rig, name: str) -> float:
         [*old.enter, "zfs", "send", f"flocker/{name}@bare"], stdout=subprocess.PIPE
     ) as sending:
         subprocess.run(
-            [*new.enter, "zfs", "receive", "flocker/bare"], stdin=sending.stdout, check=True
+            [*new.enter, "zfs", "receive", "-u", "flocker/bare"], stdin=sending.stdout, check=True
         )
     seconds = time.monotonic() - began
     new.run("zfs", "destroy", "-r", "flocker/bare")
