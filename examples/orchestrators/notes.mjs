@@ -30,12 +30,10 @@ for (const docker of [...elsewhere, here]) {
   await remove(docker);
 }
 const notes = await here.createContainer({
-  _query: { name: "notes" }, // else dockerode puts the body into the query as well
-  _body: {
-    Image: "busybox",
-    Cmd: ["sh", "-c", COMMAND],
-    Env: ["WEAVE_CIDR=10.255.7.1/16"],
-    HostConfig: { Binds: ["/flocker/notes:/data"] },
-  },
+  name: "notes",
+  Image: "busybox",
+  Cmd: ["sh", "-c", COMMAND],
+  Env: ["WEAVE_CIDR=10.255.7.1/16"],
+  HostConfig: { Binds: ["/flocker/notes:/data"] },
 });
 await notes.start();

@@ -37,7 +37,7 @@ def check_parameters(head: RequestHead) -> None:
     if b";" in query:
         raise DownstreamProtocolError('a ";" in the query must be escaped')
     for name, count in Counter(map(_name, filter(None, query.split(b"&")))).items():
-        if count > 1 and name not in _LISTS:
+        if count > 1 and name not in _LISTS and not _is_nobodys(name):
             shown = quoted(name.decode("utf-8", "replace"))
             raise DownstreamProtocolError(f"the query has {shown} twice")
     if head.body().length == 0:
@@ -47,6 +47,14 @@ def check_parameters(head: RequestHead) -> None:
             raise DownstreamProtocolError("Content-Type is not ASCII")
         if _FORM.fullmatch(content_type.partition(b";")[0].strip()):
             raise DownstreamProtocolError("a form in the body could hide the query's parameters")
+
+
+def _is_nobodys(name: bytes) -> bool:
+    """
+    Whether the engine has no such parameter: its own begin with a small letter, and Go tells names
+    apart by case. dockerode repeats the members of a body in the query, which have capitals.
+    """
+    return name[:1].isupper()
 
 
 def _name(parameter: bytes) -> bytes:

@@ -113,7 +113,8 @@ def test_a_parameter_that_comes_twice_is_refused(query: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [b"t=a&t=b", b"names=a&names=b&names=c", b"name=a&Name=b", b"a=1&&b=2&", b""]
+    "query",
+    [b"t=a&t=b", b"names=a&names=b&names=c", b"name=a&Name=b", b"Cmd=sh&Cmd=-c", b"a=1&&b=2&", b""],
 )
 def test_lists_and_other_names_are_parameters_as_usual(query: bytes) -> None:
     """
