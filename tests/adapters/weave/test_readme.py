@@ -96,7 +96,7 @@ def test_the_options_are_there() -> None:
     commands = re.findall(r"twistd .* powerstrip-weave (-.*)", lines)
     commands += re.findall(r"bind-nonrecursive powerstrip-weave (-.*)", lines)
 
-    assert len(commands) == 4
+    assert len(commands) == 3
     for command in commands:
         Options().parseOptions(command.split())
 
