@@ -6,6 +6,7 @@ I/O: one connection for each question, which blocks: a command has nothing else 
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import select
@@ -17,16 +18,30 @@ from typing import Any
 from powerstrip.core.addresses import TcpAddress, UnixAddress, parse_address
 from powerstrip.errors import ConfigError
 
-__all__ = ["AT_HELP", "AskedAdapter", "CommandError", "Question"]
-
-AT_HELP = "where the adapter listens: its own --listen"
-"""What ``--at`` is."""
+__all__ = ["AskedAdapter", "CommandError", "Question", "at_option"]
 
 
 class CommandError(Exception):
     """
     The command can't be done; the text is a sentence for the user.
     """
+
+
+def at_option(default: str) -> argparse.ArgumentParser:
+    """
+    The option ``--at``, to be a parent of a command and of all below it: so it may be said before
+    the command and behind it. Its default is for the namespace that is given to ``parse_args``;
+    here it would undo what was said before.
+
+    Args:
+        default: Is told, and no more.
+    """
+    at = argparse.ArgumentParser(add_help=False)
+    what = "where the adapter listens: its own --listen"
+    at.add_argument(
+        "--at", metavar="ADDRESS", default=argparse.SUPPRESS, help=f"{what} [default: {default}]"
+    )
+    return at
 
 
 class AskedAdapter:

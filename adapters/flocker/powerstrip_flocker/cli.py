@@ -15,7 +15,7 @@ from pathlib import Path
 from time import sleep, time
 from typing import Any
 
-from powerstrip.adapter.asking import AT_HELP, AskedAdapter, CommandError
+from powerstrip.adapter.asking import AskedAdapter, CommandError, at_option
 from powerstrip.adapter.tables import table
 from powerstrip_flocker.amounts import ago_text, size_text
 from powerstrip_flocker.datasets.progress import Progress
@@ -58,14 +58,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
-    # Before the command and behind it: there its default would undo what was said before.
-    at = argparse.ArgumentParser(add_help=False)
-    at.add_argument(
-        "--at",
-        metavar="ADDRESS",
-        default=argparse.SUPPRESS,
-        help=f"{AT_HELP} [default: {DEFAULT_LISTEN}]",
-    )
+    at = at_option(DEFAULT_LISTEN)
     parser = argparse.ArgumentParser(
         prog="powerstrip-flocker",
         description="Which datasets there are, and what is done with them by hand.",

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.internet.task import react
 
-from powerstrip.adapter.asking import AT_HELP, AskedAdapter, CommandError
+from powerstrip.adapter.asking import AskedAdapter, CommandError, at_option
 from powerstrip.adapter.tables import table
 from powerstrip_weave.errors import NetworkError
 from powerstrip_weave.networks.peers import PeerList
@@ -47,14 +47,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
-    # Before the command and behind it: there its default would undo what was said before.
-    at = argparse.ArgumentParser(add_help=False)
-    at.add_argument(
-        "--at",
-        metavar="ADDRESS",
-        default=argparse.SUPPRESS,
-        help=f"{AT_HELP} [default: {DEFAULT_LISTEN}]",
-    )
+    at = at_option(DEFAULT_LISTEN)
     parser = argparse.ArgumentParser(
         prog="powerstrip-weave",
         description="How the weave adapter is, and what is done by hand.",
