@@ -315,9 +315,10 @@ class IPeer(Interface):
             InUseError: when something uses it: then it stays as it was.
         """
 
-    async def fetch(name: str, snapshot: str, base: str | None, report: Report) -> None:
+    async def fetch(claim: Claim, snapshot: str, base: str | None, report: Report) -> None:
         """
-        Run the storage's `sending` there and its `receiving` here, joined.
+        Run the storage's `sending` there and its `receiving` here, joined. Whether the claim holds
+        is asked at the beginning: a stream may take longer than its move lasts.
 
         However it ends, also when it is cancelled, neither command runs any more.
         """

@@ -162,6 +162,12 @@ class Keeper:
             await self.at(Step.LAST_SNAPSHOT, claim.name)
             return await self._snapshot(record)
 
+    async def lend(self, claim: Claim) -> None:
+        """
+        Refuse to send a dataset to who does not move it: see `IPeer.fetch`.
+        """
+        await self._owned(claim)
+
     async def forget(self, name: str, identity: str) -> None:
         """
         See `IPeer`.

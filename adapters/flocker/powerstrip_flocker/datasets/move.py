@@ -271,7 +271,7 @@ class Mover:
             log.goes_on(progress)
 
         report(0, None)
-        await peer.fetch(name, there[-1].name, base, report)
+        await peer.fetch(move.claim, there[-1].name, base, report)
         elapsed = self.keeper.clock.seconds() - started
         log.ended(evolve(self.progress[name], elapsed_seconds=elapsed))
         await self.keeper.at(Step.VERIFY, name)

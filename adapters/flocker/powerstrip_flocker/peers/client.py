@@ -79,11 +79,12 @@ class HttpPeer:
     async def fence(self, claim: Claim) -> Sequence[Snapshot]:
         return decode_snapshots(await self._ask("fence", encode_claim(claim)))
 
-    async def fetch(self, name: str, snapshot: str, base: str | None, report: Report) -> None:
+    async def fetch(self, claim: Claim, snapshot: str, base: str | None, report: Report) -> None:
         async def take(response: IResponse, silence: Silence) -> None:
-            await receive(self._reactor, self._storage, response, silence, name, base, report)
+            await receive(self._reactor, self._storage, response, silence, claim.name, base, report)
 
-        await self._call("fetch", {"name": name, "snapshot": snapshot, "base": base}, take)
+        question = {**encode_claim(claim), "snapshot": snapshot, "base": base}
+        await self._call("fetch", question, take)
 
     async def look(self, name: str) -> None:
         await self._ask("look", {"name": name})

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReadDescriptor
 from twisted.internet.task import LoopingCall
@@ -25,7 +26,7 @@ from powerstrip_flocker.peers.framing import Checksum, Kind, frame_head
 from powerstrip_flocker.peers.messages import ALIVE_SECONDS, encode_error
 from powerstrip_flocker.peers.reactor import PeerReactor
 
-__all__ = ["STALL_SECONDS", "send"]
+__all__ = ["STALL_SECONDS", "Sent", "send"]
 
 READ_BYTES = 256 * 1024
 
@@ -36,23 +37,38 @@ and TCP alone would go on for a quarter of an hour (tcp(7), ``tcp_retries2``).
 """
 
 
+@frozen
+class Sent:
+    """
+    What is sent: see `IStorage.sending`.
+    """
+
+    name: str
+    snapshot: str
+    base: str | None
+
+
 async def send(
     reactor: PeerReactor,
     storage: IStorage,
     request: Request,
-    name: str,
-    snapshot: str,
-    base: str | None,
+    check: Callable[[], Awaitable[None]],
+    what: Sent,
     stall_seconds: float,
 ) -> None:
     """
     Answer with a snapshot. Cancelled, or in an error: the command is dead when this is over.
+
+    Args:
+        check: Raises a `FlockerError` where nothing may be sent. Signs of life are given meanwhile.
     """
     answer = _Answer(reactor, request, stall_seconds)
     try:
-        expected = await storage.estimate_bytes(name, snapshot, base)
+        await check()
+        expected = await storage.estimate_bytes(what.name, what.snapshot, what.base)
         answer.write(Kind.EXPECTED, json.dumps({"expected": expected}).encode("ascii"))
-        checksum = await _pump(reactor, answer, storage.sending(name, snapshot, base))
+        line = storage.sending(what.name, what.snapshot, what.base)
+        checksum = await _pump(reactor, answer, line)
         answer.write(Kind.TRAILER, json.dumps({"checksum": checksum}).encode("ascii"))
     except FlockerError as error:
         answer.write(Kind.TRAILER, encode_error(error))

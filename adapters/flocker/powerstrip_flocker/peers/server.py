@@ -23,10 +23,9 @@ from powerstrip_flocker.datasets.move import Mover
 from powerstrip_flocker.errors import ConflictError, FlockerError, StorageError
 from powerstrip_flocker.interfaces import Claim, IStorage
 from powerstrip_flocker.names import check_name
-from powerstrip_flocker.peers.framing import Kind, frame_head
 from powerstrip_flocker.peers.messages import ALIVE_SECONDS, PATH, encode_error, encode_snapshots
 from powerstrip_flocker.peers.reactor import PeerReactor
-from powerstrip_flocker.peers.sending import STALL_SECONDS, send
+from powerstrip_flocker.peers.sending import STALL_SECONDS, Sent, send
 from powerstrip_flocker.peers.tls import names_in
 
 __all__ = ["PeerResource"]
@@ -38,7 +37,7 @@ Question = Mapping[str, Any]
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("name", "node", "token"),
     "fence": ("name", "node", "token"),
-    "fetch": ("name", "snapshot", "base"),
+    "fetch": ("name", "node", "token", "snapshot", "base"),
     "look": ("name",),
     "forget": ("name", "identity"),
     "bring": ("name",),
@@ -179,15 +178,12 @@ class PeerResource(Resource):
         request.write(answer)
 
     async def _fetch(self, request: Request, question: Question) -> None:
-        try:
+        async def check() -> None:
             self._refuse(request, question)
-        except FlockerError as error:
-            answer = encode_error(error)
-            request.write(frame_head(Kind.TRAILER, len(answer)) + answer)
-            return
-        name, snapshot, base = (question[it] for it in FIELDS["fetch"])
-        stall_seconds = self._stall_seconds
-        await send(self._reactor, self._storage, request, name, snapshot, base, stall_seconds)
+            await self._keeper.lend(_claim(question))
+
+        what = Sent(question["name"], question["snapshot"], question["base"])
+        await send(self._reactor, self._storage, request, check, what, self._stall_seconds)
 
     def _refuse(self, request: Request, question: Question) -> None:
         """

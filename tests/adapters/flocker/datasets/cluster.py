@@ -269,16 +269,16 @@ class FakePeer:
     async def bring(self, name: str) -> None:
         await self._call("bring", lambda it: it.mover.bring([name]))
 
-    async def fetch(self, name: str, snapshot: str, base: str | None, report: Report) -> None:
+    async def fetch(self, claim: Claim, snapshot: str, base: str | None, report: Report) -> None:
         storages = self.caller.host.cluster.hosts[self.name].storage, self.caller.host.storage
-        await self._reach("fetch")
-        stream = storages[0].sent(name, snapshot, base)
+        await self._call("fetch", lambda it: it.keeper.lend(claim))
+        stream = storages[0].sent(claim.name, snapshot, base)
         report(len(stream) // 2, len(stream))
         if await self.caller.hold("stream", can_be_lost=True) is not Fate.GOES:
             raise PeerError("the stream was cut")
         self._served()
         self.caller.host.cluster.sent_bytes.append(len(stream))
-        storages[1].received(name, base, stream)
+        storages[1].received(claim.name, base, stream)
         report(len(stream), len(stream))
 
     async def _reach(self, what: str) -> Fate:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from powerstrip_flocker.datasets.record import Record
 from powerstrip_flocker.errors import NoSpaceError, PeerError, StorageError
 from powerstrip_flocker.testing import FakeStorage
 from twisted.internet.defer import CancelledError, Deferred
@@ -50,7 +51,16 @@ class Two:
         def report(sent: int, expected: int | None) -> None:
             self.reports.append((sent, expected))
 
-        return Deferred.fromCoroutine(self.second.peer("node1").fetch("test1", "s", None, report))
+        peer = self.second.peer("node1")
+        return Deferred.fromCoroutine(peer.fetch(self.claim, "s", None, report))
+
+    async def begin(self) -> Two:
+        """
+        Have the second node move a dataset of the first.
+        """
+        entry = await self.first.ledger.create(Record("test1", "5eed", "node1", 1))
+        self.claim = await self.second.ledger.claim(entry, "node2")
+        return self
 
     def read(self, name: str) -> bytes:
         path = self.directory / name
@@ -84,7 +94,7 @@ async def two(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Two]:
     """
     first = await cluster.start("node1", Shell(), 1.5)
     second = await cluster.start("node2", Shell(), 1.5)
-    yield Two(cluster, first, second, tmp_path)
+    yield await Two(cluster, first, second, tmp_path).begin()
 
 
 @pytest_twisted.async_yield_fixture
@@ -95,7 +105,7 @@ async def clear(reactor: Any, tmp_path: Path) -> AsyncIterator[Two]:
     cluster = Cluster(reactor, None)
     first = await cluster.start("node1", Shell(), 1.5)
     second = await cluster.start("node2", Shell(), 1.5)
-    yield Two(cluster, first, second, tmp_path)
+    yield await Two(cluster, first, second, tmp_path).begin()
     await cluster.stop()
 
 
@@ -366,13 +376,13 @@ async def test_a_move_whose_stream_is_cut_leaves_the_replica(cluster: Cluster) -
         line = Line(cluster.reactor, to_port, change)
         cluster.nodes.addresses["node1"] = line.open()
         with pytest.raises(PeerError):
-            await second.peer("node1").fetch("test1", newest.name, base.name, lambda *_: None)
+            await second.peer("node1").fetch(claim, newest.name, base.name, lambda *_: None)
         await line.close()
         await second.storage.forget_partial("test1")
         assert second.storage.read("test1") == {"file": b"one"}
         assert base == (await second.storage.snapshots("test1"))[-1]
     cluster.nodes.addresses["node1"] = direct
-    await second.peer("node1").fetch("test1", newest.name, base.name, lambda *_: None)
+    await second.peer("node1").fetch(claim, newest.name, base.name, lambda *_: None)
     assert second.storage.read("test1") == {"file": b"two" * 10_000}
 
 

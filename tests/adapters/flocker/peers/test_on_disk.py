@@ -65,10 +65,15 @@ class Pair:
         line = Line(self.cluster.reactor, to_port, change)
         self.cluster.nodes.addresses["node1"] = line.open()
         base_name = None if base is None else base.name
+        ledger = self.second.ledger
+        entry = await ledger.get("test1")
+        assert entry is not None
+        claim = await ledger.claim(entry, "node2")
         try:
             peer = self.second.peer("node1")
-            await peer.fetch("test1", snapshot.name, base_name, lambda *_: None)
+            await peer.fetch(claim, snapshot.name, base_name, lambda *_: None)
         finally:
+            await ledger.release(claim)
             await line.close()
             self.cluster.nodes.addresses["node1"] = self.first.port.address
         return line.answered_bytes

@@ -4,6 +4,7 @@ What one node asks another over TLS, and what it is told when that can't be.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from powerstrip_flocker.errors import (
     PeerError,
     StorageError,
 )
-from powerstrip_flocker.interfaces import IPeer
+from powerstrip_flocker.interfaces import Claim, IPeer
 from powerstrip_flocker.peers.addresses import parse_peer_address
 from powerstrip_flocker.peers.keys import make_keys
 from powerstrip_flocker.peers.port import PeerPort
@@ -37,6 +38,20 @@ from tests.adapters.flocker.peers.nodes import Cluster, Node, load
 
 # pyOpenSSL's own, of a certificate that Twisted shows.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
+
+NO_CLAIM = Claim("test1", "node2", "0")
+
+FETCH = b'{"name": "a", "node": "node2", "token": "0", %b}'
+
+
+async def claim_of(node: Node) -> Claim:
+    """
+    Have a node move `test1`.
+    """
+    entry = await node.ledger.get("test1")
+    assert entry is not None
+    return await node.ledger.claim(entry, node.name)
 
 
 async def two(cluster: Cluster, silence_seconds: float = 15.0) -> tuple[Node, Node]:
@@ -107,8 +122,9 @@ async def test_errors_are_raised_as_they_were(cluster: Cluster) -> None:
     first.storage.busy.add("test1")
     with pytest.raises(StorageError, match=r"^node1: .*test1"):
         await second.mover.bring(["test1"])
-    with pytest.raises(StorageError, match="there is no dataset test9"):
-        await second.peer("node1").fetch("test9", "any", None, lambda *_: None)
+    claim = await claim_of(second)
+    with pytest.raises(StorageError, match="there is no snapshot any"):
+        await second.peer("node1").fetch(claim, "any", None, lambda *_: None)
     first.ledger.failure = LedgerError("etcd is away")
     with pytest.raises(LedgerError, match=r"^etcd is away$"):
         await second.peer("node1").look("test1")
@@ -140,7 +156,7 @@ async def test_a_node_that_is_starting_says_so(cluster: Cluster) -> None:
     with pytest.raises(ConflictError, match="node1 is starting or stopping: try again"):
         await second.peer("node1").look("test1")
     with pytest.raises(ConflictError, match="node1 is starting or stopping: try again"):
-        await second.peer("node1").fetch("test1", "any", None, lambda *_: None)
+        await second.peer("node1").fetch(NO_CLAIM, "any", None, lambda *_: None)
 
 
 @pytest_twisted.ensureDeferred
@@ -150,9 +166,7 @@ async def test_only_its_node_has_a_claim_fenced(cluster: Cluster) -> None:
     """
     first, second = await two(cluster)
     third = await cluster.start("node3", FakeStorage())
-    entry = await second.ledger.get("test1")
-    assert entry is not None
-    claim = await second.ledger.claim(entry, "node2")
+    claim = await claim_of(second)
     for method in (third.peer("node1").prepare, third.peer("node1").fence):
         with pytest.raises(FlockerError, match="node3 can't have test1 moved to node2"):
             await method(claim)
@@ -160,6 +174,52 @@ async def test_only_its_node_has_a_claim_fenced(cluster: Cluster) -> None:
     assert len(await second.peer("node1").prepare(claim)) == 1
     assert len(await second.peer("node1").fence(claim)) == 2
     assert not await first.storage.is_writable("test1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_who_moves_a_dataset_is_sent_it(cluster: Cluster) -> None:
+    """
+    Not another node of the same CA, nor one whose move is over, nor by a node that owns it no more.
+    """
+    _, second = await two(cluster)
+    third = await cluster.start("node3", FakeStorage())
+    claim = await claim_of(second)
+    (snapshot,) = await second.peer("node1").prepare(claim)
+
+    def fetch(node: Node, claim: Claim, owner: str = "node1") -> Awaitable[None]:
+        return node.peer(owner).fetch(claim, snapshot.name, None, lambda *_: None)
+
+    with pytest.raises(FlockerError, match="node3 can't have test1 moved to node2"):
+        await fetch(third, claim)
+    with pytest.raises(ConflictError, match="the move of test1 to node3 has ended"):
+        await fetch(third, evolve(claim, node="node3"))
+    with pytest.raises(ConflictError, match="test1 does not belong to node3"):
+        await fetch(second, claim, owner="node3")
+    assert not await third.storage.exists("test1")
+    await fetch(second, claim)
+    assert [snapshot] == list(await second.storage.snapshots("test1"))
+    await second.storage.destroy("test1")
+    await second.ledger.release(claim)
+    with pytest.raises(ConflictError, match="the move of test1 to node2 has ended"):
+        await fetch(second, claim)
+    assert not await second.storage.exists("test1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_ledger_that_takes_long_is_no_silence(cluster: Cluster, reactor: Any) -> None:
+    """
+    The owner asks it before it sends anything.
+    """
+    first, second = await two(cluster, silence_seconds=1.5)
+    claim = await claim_of(second)
+    (snapshot,) = await second.peer("node1").prepare(claim)
+
+    async def gate(method: str) -> None:
+        await deferLater(reactor, 0.8, lambda: None)
+
+    first.ledger.gate = gate
+    await second.peer("node1").fetch(claim, snapshot.name, None, lambda *_: None)
+    assert [snapshot] == list(await second.storage.snapshots("test1"))
 
 
 @pytest_twisted.ensureDeferred
@@ -194,7 +254,7 @@ async def test_what_is_no_node_is_said(cluster: Cluster, reactor: Any) -> None:
         with pytest.raises(PeerError, match=r"it has given no sign of life for 0\.3 s"):
             await second.peer("node1").look("test1")
         with pytest.raises(PeerError, match="no sign of life"):
-            await second.peer("node1").fetch("test1", "any", None, lambda *_: None)
+            await second.peer("node1").fetch(NO_CLAIM, "any", None, lambda *_: None)
         assert reactor.seconds() - began < 5
     finally:
         await port.stopListening()
@@ -300,9 +360,10 @@ async def test_who_shows_no_certificate_is_not_let_in(cluster: Cluster, keys: Pa
         ("/v1/peer/look", b'{"name": "../etc"}', 400),
         ("/v1/peer/look", b'{"name": "test1", "more": ""}', 400),
         ("/v1/peer/look", b'{"name": 1}', 400),
-        ("/v1/peer/fetch", b'{"name": "a", "snapshot": "../b", "base": null}', 400),
-        ("/v1/peer/fetch", b'{"name": "a", "snapshot": "b", "base": "-c"}', 400),
-        ("/v1/peer/fetch", b'{"name": "a", "snapshot": "b", "base": "c/d"}', 400),
+        ("/v1/peer/fetch", FETCH % b'"snapshot": "../b", "base": null', 400),
+        ("/v1/peer/fetch", FETCH % b'"snapshot": "b", "base": "-c"', 400),
+        ("/v1/peer/fetch", FETCH % b'"snapshot": "b", "base": "c/d"', 400),
+        ("/v1/peer/fetch", b'{"name": "a", "snapshot": "b", "base": null}', 400),
     ],
 )
 @pytest_twisted.ensureDeferred
