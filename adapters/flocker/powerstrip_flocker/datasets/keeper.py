@@ -8,6 +8,7 @@ of a move to here, which has the copy for itself meanwhile.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 from uuid import uuid4
@@ -64,12 +65,16 @@ class Keeper:
     _locks: dict[str, DeferredLock] = field(factory=dict)
     _watches: dict[str, object] = field(factory=dict)
     _tasks: set[Deferred[None]] = field(factory=set)
+    _has_ended_claims: bool = False
 
     async def start(self) -> None:
         """
         Make each copy what the ledger says. What could not be done is tried again.
         """
         await self.storage.start()
+        if not self._has_ended_claims:
+            await self._end_claims_of_before()
+            self._has_ended_claims = True
         names = {it.record.name for it in await self.ledger.all() if it.record.owner == self.node}
         for name in sorted(names.union(await self.storage.names())):
             try:
@@ -80,6 +85,19 @@ class Keeper:
             else:
                 if settled is Copy.HELD:
                     self.watch(name)
+
+    async def _end_claims_of_before(self) -> None:
+        """
+        End the moves to here of this node's earlier life: see the hazards of moves.
+        """
+        for entry in await self.ledger.all():
+            claim = await self.ledger.claim_of(entry.record.name)
+            if claim is None or claim.node != self.node:
+                continue
+            with suppress(ConflictError):  # what was on its way has come
+                # As it is, and under the claim, without which nobody else changes it.
+                await self.ledger.replace(entry, entry.record)
+            await self.ledger.release(claim)
 
     async def stop(self) -> None:
         """

@@ -11,6 +11,8 @@ a call that failed may still happen: later, or it has happened and only its answ
 - No copy with the last data: a copy is rolled back or removed though it is the owner's, or the
   owner is swapped before all has come.
 - A copy that stays fenced for ever, since the node that had it fenced has died.
+- A node that has died in a move and lives again: it is kept from its own move, and what it asked of
+  the ledger in its earlier life may still be on its way.
 
 Choice. The ledger alone says who owns a dataset; each node changes its own copy only, and only by
 what it has just read there, under a lock (`Keeper`). Nobody is told to unfence: a fenced owner
@@ -20,6 +22,12 @@ failed in any way: it ends its claim, and reads then. Until the ledger answers, 
 read-only. To fence lasts over a restart, so nothing else has to be remembered: a node that starts
 goes through the same look. Whoever moves holds the claim, without which nobody swaps the owner;
 that is why a node may roll back or replace its own copy while it moves: it is not the owner's.
+
+A node that starts ends the claims in its own name: nobody moves anything to here yet, so they are
+of a life that is over. A commit of that life comes too late then, as it compares the claim. Other
+changes compare the record alone (what the replica has, and a deletion, after which a dataset that
+is in use here would be in no record): so the record is written again as it is, and then the claim
+is ended. Two nodes of one name would end each other's moves, and lose nothing by that.
 
 A snapshot is what it is by its identity, never by its name. What a replica has is recorded after
 phase one, so that the owner keeps just those snapshots, and a move that was given up has not sent

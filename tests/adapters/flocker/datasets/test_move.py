@@ -198,6 +198,46 @@ def test_a_node_may_die_at_any_step(victim: str, step: Step, power: bool) -> Non
 
 
 @pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("victim", ["n1", "n2"])
+def test_a_node_that_has_died_and_lives_again_is_not_kept_waiting(victim: str, step: Step) -> None:
+    """
+    The claim of its earlier life has not ended by itself yet.
+    """
+    cluster = at_step(step, lambda it: it.hosts[victim].crash())
+    cluster.hosts["n2"].bring("data")
+    cluster.stop_containers()
+    cluster.start()
+    assert outcome(cluster.hosts["n2"].bring("data")) is None
+    assert cluster.owner("data") == "n2"
+    check_one_owner(cluster, b"hello")
+
+
+def test_a_node_that_starts_leaves_the_moves_of_others() -> None:
+    """
+    It ends those that are to itself.
+    """
+    cluster = at_step(Step.COMMIT, lambda it: (it.hosts["n1"].crash(), it.start()))
+    assert outcome(cluster.hosts["n2"].bring("data")) is None
+    check_one_owner(cluster, b"hello")
+    assert cluster.owner("data") == "n2"
+
+
+def test_a_node_that_is_started_again_in_its_life_leaves_its_own_moves() -> None:
+    """
+    As it is where etcd could not be asked for all that a start takes.
+    """
+
+    def start(cluster: Cluster) -> None:
+        process = cluster.hosts["n2"].process
+        assert process is not None
+        assert outcome(process.run(process.keeper.start())) is None
+
+    cluster = at_step(Step.COMMIT, start)
+    assert outcome(cluster.hosts["n2"].bring("data")) is None
+    check_one_owner(cluster, b"hello")
+
+
+@pytest.mark.parametrize("step", Step)
 def test_both_nodes_may_die_at_any_step(step: Step) -> None:
     """
     What both have on disk, with the ledger, is enough.

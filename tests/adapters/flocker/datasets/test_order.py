@@ -93,6 +93,46 @@ def test_whoever_is_told_that_a_move_failed_finds_it_where_it_was() -> None:
     check_one_owner(cluster, b"hello")
 
 
+def test_what_a_dead_life_has_on_its_way_comes_too_late() -> None:
+    """
+    A node that has died in its commit lives again, and has ended that move: the owner can write.
+    """
+    cluster = stepped("n1", "n2")
+    new = cluster.hosts["n2"]
+    new.bring("data")
+    cluster.let(reach(cluster, new, {"ledger.commit"}), Fate.LATE)
+    new.crash()
+    new.start()
+    go_on(cluster)
+    cluster.advance(1)
+    go_on(cluster)
+    assert cluster.writable("data") == ["n1"]
+    cluster.write("n1", "data", b"goes on")
+    cluster.deliver()
+    assert cluster.owner("data") == "n1"
+    check_one_owner(cluster, b"goes on")
+
+
+def test_a_deletion_of_a_dead_life_leaves_what_is_used_again() -> None:
+    """
+    It compares the record, and no claim.
+    """
+    cluster = stepped("n1", "n2")
+    host = cluster.hosts["n1"]
+    assert host.process is not None
+    host.process.run(host.process.mover.destroy("data"))
+    cluster.let(reach(cluster, host, {"ledger.delete"}), Fate.LATE)
+    host.crash()
+    host.start()
+    go_on(cluster)
+    used = host.bring("data")
+    go_on(cluster)
+    assert outcome(used) is None
+    cluster.deliver()
+    assert cluster.owner("data") == "n1"
+    check_one_owner(cluster, b"hello")
+
+
 def test_a_dataset_that_has_gone_on_to_a_third_node_is_not_opened() -> None:
     """
     After its commit, and before it makes its copy writable, the new side looks at the ledger once
