@@ -93,7 +93,8 @@ def test_the_options_are_there() -> None:
     for command in commands:
         Options().parseOptions(command.split())
     known = Options().getUsage()
-    named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--mount", "--volumes-from", "--help"}
+    of_others = {"--mount", "--volumes-from", "--at", "--json", "--watch"}
+    named = set(re.findall(r"`(--[a-z-]+)", README)) - of_others
     assert [option for option in sorted(named) if option not in known] == []
 
 
