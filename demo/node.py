@@ -25,12 +25,13 @@ version: 1
 endpoints:
   "POST /*/containers/create":
     pre: [flocker, weave]
+    post: [flocker]
   "POST /*/containers/*/start":
     pre: [flocker]
-    post: [weave]
+    post: [weave, flocker]
   "POST /*/containers/*/restart":
     pre: [flocker]
-    post: [weave]
+    post: [weave, flocker]
 adapters:
   flocker: {flocker}
   weave: {weave}

@@ -10,10 +10,13 @@ version: 1
 endpoints:
   "POST /*/containers/create":
     pre: [flocker, weave]
+    post: [flocker]
   "POST /*/containers/*/start":
-    post: [weave]
+    pre: [flocker]
+    post: [weave, flocker]
   "POST /*/containers/*/restart":
-    post: [weave]
+    pre: [flocker]
+    post: [weave, flocker]
 adapters:
   flocker: http+unix://%2Frun%2Fpowerstrip-flocker.sock/flocker-adapter
   weave: http+unix://%2Frun%2Fpowerstrip-weave.sock/extension

@@ -11,7 +11,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource
 
-from powerstrip.adapter.hooks import ClientRequest, ServerResponse, answer_hook
+from powerstrip.adapter.hooks import answer_hook
 from powerstrip_flocker.hook import Hook
 
 __all__ = ["FlockerAdapter"]
@@ -35,9 +35,9 @@ class FlockerAdapter:
     @app.route("/flocker-adapter", methods=["POST"])
     async def flocker_adapter(self, request: IRequest) -> bytes:
         """
-        Powerstrip's hooks: before a create, a start or a restart. Others pass.
+        Powerstrip's hooks: before and after a create, a start or a restart. Others pass.
         """
-        return await answer_hook(request, self._hook.before, self._after)
+        return await answer_hook(request, self._hook.before, self._hook.after)
 
     @app.route("/", branch=True)
     def operator(self, request: IRequest) -> IResource:
@@ -45,6 +45,3 @@ class FlockerAdapter:
         What the operator asks for.
         """
         return self._operator
-
-    async def _after(self, request: ClientRequest, response: ServerResponse) -> ServerResponse:
-        return response

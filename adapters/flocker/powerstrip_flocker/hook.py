@@ -7,21 +7,22 @@ I/O: asks the engine, and has datasets brought here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from attrs import define
+from twisted.logger import Logger
 
 from powerstrip.adapter.engine import Container, EngineClient
 from powerstrip.adapter.errors import EngineError, EngineRefused, Refused
-from powerstrip.adapter.hooks import ClientRequest
+from powerstrip.adapter.hooks import ClientRequest, ServerResponse
 from powerstrip.adapter.members import Unreadable, load_object, object_of, text
 from powerstrip_flocker.errors import FlockerError, RequestError
 from powerstrip_flocker.host_config import bind_sources
 from powerstrip_flocker.in_use import datasets_of
-from powerstrip_flocker.interfaces import IDatasets
+from powerstrip_flocker.interfaces import IDatasets, IRequests
 from powerstrip_flocker.links import check_stays_inside
 from powerstrip_flocker.places import is_below
 from powerstrip_flocker.refusals import refusal
@@ -42,16 +43,17 @@ _START = re.compile(r"(?:/v[0-9.]+)?/containers/(?P<container>[^/]+)/(?P<verb>st
 @define(eq=False)
 class Hook:
     """
-    The adapter's pre-hook.
+    The adapter's hooks.
     """
 
     engine: EngineClient
     datasets: IDatasets
-    starting: Callable[[str], None]
-    """Is told the id of a container for whose start datasets are asked for next."""
+    requests: IRequests
 
     root: Path = Path("/")
     """Where the root of the host is here, below which datasets are mounted."""
+
+    _log = Logger(namespace="powerstrip-flocker")
 
     async def before(self, request: ClientRequest) -> ClientRequest:
         """
@@ -77,17 +79,47 @@ class Hook:
             raise Refused(502, f"flocker: {error}") from error
         return request
 
+    async def after(self, request: ClientRequest, response: ServerResponse) -> ServerResponse:
+        """
+        Take note of what the engine has refused: what was expected of it does not come.
+
+        Args:
+            request: The client's own, as it was before any pre-hook.
+
+        Returns:
+            The answer as it was, whatever happens here: the engine's word holds.
+        """
+        if request.method == "POST" and response.code >= 300:
+            path = request.request.partition("?")[0]
+            started = _START.fullmatch(path)
+            try:
+                if _CREATE.fullmatch(path) and request.body is not None:
+                    self.requests.not_created(await self._datasets_asked(request.body))
+                elif started is not None:
+                    container = await self._find(unquote(started["container"]))
+                    if container is not None:
+                        self.requests.not_started(container.id)
+            except (FlockerError, EngineError) as error:
+                self._log.warn("datasets stay for a while: {error}", error=str(error))
+        return response
+
     async def _create(self, body: str) -> str:
-        asked = datasets_in(body)
-        names = dict.fromkeys([*asked, *await self._mounted_already(body)])
+        names = await self._datasets_asked(body)
         if not names:
             return body
         await self._refuse_missing_image(body)
         found = await self._have(names)
-        for place in places_in(body):
-            mount_point = found[place.dataset]
-            check_stays_inside(place.on_host(mount_point), mount_point, self.root)
+        try:
+            for place in places_in(body):
+                mount_point = found[place.dataset]
+                check_stays_inside(place.on_host(mount_point), mount_point, self.root)
+        except FlockerError:
+            self.requests.not_created(names)
+            raise
         return rewritten(body, found)
+
+    async def _datasets_asked(self, body: str) -> Sequence[str]:
+        return tuple(dict.fromkeys([*datasets_in(body), *await self._mounted_already(body)]))
 
     async def _start(self, reference: str, body: str, *, restarts: bool) -> None:
         """
@@ -100,20 +132,23 @@ class Hook:
         container = await self._find(reference)
         if container is None or (container.is_running and not restarts):
             return  # the engine says so itself
-        names = [
-            *await self._datasets_of([container.inspected]),
-            *await self._mounted_already(body),
-        ]
-        if names:
-            self.starting(container.id)
-            found = await self._have(dict.fromkeys(names))
+        mounted = await self._datasets_of([container.inspected])
+        names = tuple(dict.fromkeys([*mounted, *await self._mounted_already(body)]))
+        if not names:
+            return
+        found = await self._have(names)
+        self.requests.starting(container.id, names)
+        try:
             for source in bind_sources(object_of(container.inspected.get("HostConfig"))):
                 for mount_point in found.values():
                     if is_below(source, mount_point):
                         check_stays_inside(source, mount_point, self.root)
+        except FlockerError:
+            self.requests.not_started(container.id)
+            raise
 
-    async def _have(self, names: Mapping[str, None]) -> Mapping[str, str]:
-        found = await self.datasets.have(tuple(names))
+    async def _have(self, names: Sequence[str]) -> Mapping[str, str]:
+        found = await self.datasets.have(names)
         return {name: str(path) for name, path in found.items()}
 
     async def _mounted_already(self, body: str) -> Sequence[str]:

@@ -387,6 +387,29 @@ class IUses(Interface):
         """
 
 
+class IRequests(Interface):
+    """
+    What becomes of requests for which datasets were had: what was expected with them comes, or
+    does not.
+    """
+
+    def starting(container_id: str, names: Sequence[str]) -> None:
+        """
+        A container is about to be started that is there already, with these datasets. Each has
+        been expected for it.
+        """
+
+    def not_created(names: Sequence[str]) -> None:
+        """
+        A container does not come. Each of these datasets has been expected for it.
+        """
+
+    def not_started(container_id: str) -> None:
+        """
+        A container was not started, whether that had been expected or not.
+        """
+
+
 class IDatasets(Interface):
     """
     Datasets, as the hooks ask for them: the cluster's own, or those of Flocker's control service.

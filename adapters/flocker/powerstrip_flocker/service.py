@@ -116,7 +116,7 @@ def make_service(
         work = _of_cluster(options, reactor, engine, conduct)
     uses = work.uses
     follower = EventFollower(engine, reactor, ACTIONS, uses.connected, uses.happened)
-    hook = Hook(engine, work.datasets, uses.starting, _root(options))
+    hook = Hook(engine, work.datasets, uses, _root(options))
     adapter = FlockerAdapter(hook, work.operator)
 
     async def start() -> None:

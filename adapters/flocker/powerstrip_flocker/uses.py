@@ -6,7 +6,11 @@ are expected are those of requests that this process has seen.
 
 A container that is about to be created is in no list yet, and one of ``docker run --rm`` may never
 be found in one. So it counts from the pre-hook on, and the engine's events tell that it has come.
-Each event ends one expectation, the oldest: two requests for one dataset may be under way at once.
+Each creation ends one expectation, the oldest: two requests for one dataset may be under way at
+once. A container that is there already counts from the hook before its start on; that it has
+started, or is gone, ends what was expected with it, and no more.
+
+Where the hooks after those requests are configured too, they tell what the engine has refused.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -31,7 +35,7 @@ from powerstrip.adapter.engine import Container, EngineClient, Event
 from powerstrip.adapter.errors import EngineError, EngineRefused
 from powerstrip_flocker.errors import FlockerError
 from powerstrip_flocker.in_use import datasets_in_use, datasets_of
-from powerstrip_flocker.interfaces import IUses
+from powerstrip_flocker.interfaces import IRequests, IUses
 
 __all__ = ["ACTIONS", "EXPECTED_SECONDS", "EngineUses"]
 
@@ -53,7 +57,20 @@ EXPECTED = "a container that is about to be created or started"
 _log = Logger(namespace="powerstrip-flocker")
 
 
-@implementer(IUses)
+@frozen
+class _Start:
+    """
+    The start of a container that is there already.
+    """
+
+    container_id: str
+    names: tuple[str, ...]
+    """The datasets that were expected for it."""
+
+    at: float
+
+
+@implementer(IUses, IRequests)
 @define(eq=False)
 class EngineUses:
     """
@@ -69,9 +86,8 @@ class EngineUses:
     _expected: dict[str, list[float]] = field(factory=dict)
     """When containers were expected, by dataset, the oldest first."""
 
-    _new: set[str] = field(factory=set)
-    """The ids of containers that were created and not started yet, and whose start was not told
-    of by `starting`: what was expected has come with them."""
+    _starts: list[_Start] = field(factory=list)
+    """Those that are expected, the oldest first."""
 
     _looks: set[Deferred[None]] = field(factory=set)
 
@@ -86,23 +102,26 @@ class EngineUses:
     def expect(self, name: str) -> None:
         self._expected.setdefault(name, []).append(self.clock.seconds())
 
-    def starting(self, container_id: str) -> None:
-        """
-        Take note that what is expected next is the start of a container that is there.
-        """
-        self._new.discard(container_id)
+    def starting(self, container_id: str, names: Sequence[str]) -> None:
+        self._starts = [*self._starting(), _Start(container_id, tuple(names), self.clock.seconds())]
+
+    def not_created(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._come_or_gone(name)
+
+    def not_started(self, container_id: str) -> None:
+        self._end_starts([it for it in self._starting() if it.container_id == container_id][:1])
 
     def happened(self, event: Event) -> None:
         """
         Take note of an event.
         """
-        is_first_start = event.action == "start" and event.container_id in self._new
         if event.action == "create":
-            self._new.add(event.container_id)
-        else:
-            self._new.discard(event.container_id)
-        if event.action != "destroy" and not is_first_start and self._expected:
-            self._look_at(event.container_id)
+            if self._expected:
+                self._look_at(event.container_id)
+            return
+        starts = [it for it in self._starting() if it.container_id == event.container_id]
+        self._end_starts(starts[:1] if event.action == "start" else starts)
 
     async def connected(self) -> None:
         """
@@ -123,6 +142,25 @@ class EngineUses:
         if expected:
             self._expected[name] = expected
         return tuple(expected)
+
+    def _starting(self) -> list[_Start]:
+        oldest = self.clock.seconds() - EXPECTED_SECONDS
+        return [it for it in self._starts if it.at > oldest]
+
+    def _end_starts(self, starts: Sequence[_Start]) -> None:
+        for start in starts:
+            self._starts.remove(start)
+            for name in start.names:
+                self._come_or_gone(name)
+
+    def _come_or_gone(self, name: str) -> None:
+        """
+        End one of the expectations of a dataset.
+        """
+        expected = self._expected.get(name, [])
+        del expected[:1]
+        if not expected:
+            self._expected.pop(name, None)
 
     async def _users(self, name: str) -> Sequence[str]:
         mount_points = await self._mount_points([name])
@@ -180,7 +218,4 @@ class EngineUses:
             return
         mount_points = await self._mount_points(tuple(self._expected))
         for name in datasets_of(container.inspected, mount_points):
-            expected = self._expected.get(name, [])
-            del expected[:1]
-            if not expected:
-                self._expected.pop(name, None)
+            self._come_or_gone(name)

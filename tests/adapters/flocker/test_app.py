@@ -24,7 +24,7 @@ from powerstrip_flocker.errors import (
     StorageError,
 )
 from powerstrip_flocker.hook import Hook
-from powerstrip_flocker.interfaces import IDatasets
+from powerstrip_flocker.interfaces import IDatasets, IRequests
 from treq.testing import StubTreq
 from twisted.web.resource import Resource
 from zope.interface import implementer
@@ -73,6 +73,25 @@ class FakeDatasets:
         return {name: self.root / name for name in ("a", "b", "moved")}
 
 
+@implementer(IRequests)
+@define(eq=False)
+class FakeRequests:
+    """
+    What was said of requests.
+    """
+
+    said: list[tuple[object, ...]] = field(factory=list)
+
+    def starting(self, container_id: str, names: Sequence[str]) -> None:
+        self.said.append(("starting", container_id, *names))
+
+    def not_created(self, names: Sequence[str]) -> None:
+        self.said.append(("not created", *names))
+
+    def not_started(self, container_id: str) -> None:
+        self.said.append(("not started", container_id))
+
+
 class Operator(Resource):
     """
     Says what it was asked.
@@ -95,8 +114,8 @@ class Rig:
         self.pool = directory / "pool"
         self.pool.mkdir()
         self.datasets = FakeDatasets(self.pool)
-        self.starting: list[str] = []
-        hook = Hook(self.engine.client, self.datasets, self.starting.append)
+        self.requests = FakeRequests()
+        hook = Hook(self.engine.client, self.datasets, self.requests)
         self.resource = FlockerAdapter(hook, operator).app.resource()
 
     async def create(self, target: str = "/v1.41/containers/create?name=x", **config: Any) -> Any:
@@ -121,6 +140,14 @@ class Rig:
         answer = await pre_hook(self.resource, "/flocker-adapter", request)
         assert (answer.method, answer.request) == (request.method, request.request)
         return answer.body
+
+    async def after(self, target: str, body: str | None, code: int) -> None:
+        """
+        Say what the engine has answered, which goes on as it came.
+        """
+        response = ServerResponse("application/json", "{}", code)
+        request = ClientRequest("POST", target, body)
+        assert await post_hook(self.resource, "/flocker-adapter", request, response) == response
 
     def has(self, name: str, *binds: str, **host_config: Any) -> str:
         """
@@ -161,6 +188,7 @@ def test_what_stands_in_for_datasets_is_as_they_are(rig: Rig) -> None:
     The interface is there as it is said.
     """
     assert verifyObject(IDatasets, rig.datasets)
+    assert verifyObject(IRequests, rig.requests)
 
 
 # Before a create
@@ -365,7 +393,8 @@ async def test_a_container_is_found_by_the_beginning_of_its_id(rig: Rig) -> None
     """
     box = rig.has("box", f"{rig.pool}/a:/x")
     await rig.before(f"/containers/{box[:12]}/start", None)
-    assert (rig.datasets.asked, rig.starting) == ([("a",)], [box])
+    assert rig.datasets.asked == [("a",)]
+    assert rig.requests.said == [("starting", box, "a")]
 
 
 @pytest_twisted.ensureDeferred
@@ -460,14 +489,93 @@ async def test_other_requests_go_on_as_they_came(rig: Rig, method: str, target: 
     assert await pre_hook(rig.resource, "/flocker-adapter", request) == request
 
 
+# After the engine
+
+
+@pytest.mark.parametrize("target", ["/containers/create", "/v1.16/containers/create?name=x"])
 @pytest_twisted.ensureDeferred
-async def test_answers_go_on_as_they_came(rig: Rig) -> None:
+async def test_a_container_that_was_not_created_is_expected_no_more(rig: Rig, target: str) -> None:
     """
-    There is nothing to be done after the engine.
+    With all its datasets: its own, and those that it would have taken over.
     """
-    response = ServerResponse("application/json", "{}", 201)
-    request = ClientRequest("POST", "/containers/create", "{}")
-    assert await post_hook(rig.resource, "/flocker-adapter", request, response) == response
+    rig.has("box", f"{rig.pool}/moved:/x")
+    host_config = {"Binds": ["/flocker/a:/1", "/flocker/a/sub:/2"], "VolumesFrom": ["box"]}
+    body = json.dumps({"Image": "busybox", "HostConfig": host_config})
+    await rig.before(target, body)
+    await rig.after(target, body, 409)
+    assert rig.datasets.asked == [("a", "moved")]
+    assert rig.requests.said == [("not created", "a", "moved")]
+
+
+@pytest.mark.parametrize(("verb", "code"), [("start", 500), ("restart", 409), ("start", 304)])
+@pytest_twisted.ensureDeferred
+async def test_a_container_that_was_not_started_is_expected_no_more(
+    rig: Rig, verb: str, code: int
+) -> None:
+    """
+    Nor one that ran already, of which no event tells.
+    """
+    box = rig.has("box", f"{rig.pool}/a:/x")
+    await rig.before(f"/v1.41/containers/{box[:12]}/{verb}", None)
+    await rig.after(f"/v1.41/containers/{box[:12]}/{verb}", None, code)
+    await rig.after(f"/v1.41/containers/nobody/{verb}", None, 404)
+    assert rig.requests.said == [("starting", box, "a"), ("not started", box)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_because_of_a_link_leaves_nothing_expected(rig: Rig) -> None:
+    """
+    The dataset is here by then.
+    """
+    (rig.pool / "a").mkdir()
+    (rig.pool / "a" / "sub").symlink_to("/etc")
+    box = rig.has("box", f"{rig.pool}/a/sub:/x")
+    assert (await refused(rig.bind("/flocker/a/sub:/x")))[0] == 400
+    assert (await refused(rig.before("/containers/box/start", None)))[0] == 400
+    said = [("not created", "a"), ("starting", box, "a"), ("not started", box)]
+    assert rig.requests.said == said
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("/containers/create", 201),
+        ("/containers/box/start", 204),
+        ("/containers/box/restart", 204),
+        ("/containers/box/stop", 500),
+        ("/build", 500),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_other_answers_mean_nothing(rig: Rig, target: str, code: int) -> None:
+    """
+    What was expected comes by itself.
+    """
+    rig.has("box", f"{rig.pool}/a:/x")
+    await rig.after(target, '{"HostConfig": {"Binds": ["/flocker/a:/x"]}}', code)
+    assert rig.requests.said == []
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/containers/create", None),
+        ("/containers/create", "{"),
+        ("/containers/create", '{"HostConfig": {"Binds": ["/flocker/a b:/x"]}}'),
+        ("/containers/create", '{"HostConfig": {"VolumesFrom": ["box"]}}'),
+        ("/containers/box/start", None),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_an_error_goes_on_as_it_came_whatever_happens_here(
+    rig: Rig, target: str, body: str | None
+) -> None:
+    """
+    Also where it can't be said what was asked for, as the engine has gone.
+    """
+    rig.engine.is_up = False
+    await rig.after(target, body, 500)
+    assert rig.requests.said in ([], [("not created",)])
 
 
 @pytest_twisted.ensureDeferred

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from powerstrip_flocker.errors import FlockerError
-from powerstrip_flocker.interfaces import IUses
+from powerstrip_flocker.interfaces import IRequests, IUses
 from powerstrip_flocker.uses import EXPECTED, EXPECTED_SECONDS, EngineUses
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
@@ -46,6 +46,14 @@ class Rig:
         """
         self.engine.start(container_id)
         self.tell("start", container_id)
+
+    def expect_start(self, container_id: str, *names: str) -> None:
+        """
+        Have a hook before its start.
+        """
+        for name in names:
+            self.uses.expect(name)
+        self.uses.starting(container_id, names)
 
     def tell(self, action: str, container_id: str) -> None:
         """
@@ -85,6 +93,7 @@ def test_it_is_what_keepers_ask(rig: Rig) -> None:
     The interface is there as it is said.
     """
     assert verifyObject(IUses, rig.uses)
+    assert verifyObject(IRequests, rig.uses)
 
 
 def test_containers_use_a_dataset_from_their_creation_to_their_end(rig: Rig) -> None:
@@ -161,12 +170,12 @@ def test_another_container_ends_no_expectation(rig: Rig) -> None:
 
 def test_a_container_that_starts_again_is_expected_too(rig: Rig) -> None:
     """
-    Its start is what comes; its first start belongs to its creation.
+    Its start is what comes.
     """
     box = rig.create("box", "/pool/a:/x")
     rig.start(box)
     rig.engine.die(box)
-    rig.uses.expect("a")
+    rig.expect_start(box, "a")
     assert rig.users() == [EXPECTED]
     rig.start(box)
     rig.engine.die(box)
@@ -179,13 +188,79 @@ def test_a_first_start_that_was_asked_for_is_expected_by_itself(rig: Rig) -> Non
     """
     rig.uses.expect("a")
     box = rig.create("box", "/pool/a:/x")
-    rig.uses.starting(box)
-    rig.uses.expect("a")
+    rig.expect_start(box, "a")
     assert rig.users() == ["box", EXPECTED]
     rig.start(box)
     assert rig.users() == ["box"]
     rig.engine.remove(box)
     assert rig.users() == []
+
+
+@pytest.mark.parametrize("how", ["destroy", "not started", "started"])
+def test_a_start_ends_what_was_expected_with_it(rig: Rig, how: str) -> None:
+    """
+    Once, and nothing that is expected of others: not even where it is told twice.
+    """
+    box = rig.create("box", "/pool/a:/x", "/pool/b:/y")
+    rig.start(box)
+    rig.engine.die(box)
+    rig.uses.expect("a")
+    rig.expect_start(box, "a", "b")
+    assert [len(rig.uses._expected[it]) for it in "ab"] == [2, 1]
+    for _ in range(2):
+        if how == "destroy":
+            rig.tell("destroy", box)
+        elif how == "not started":
+            rig.uses.not_started(box)
+        else:
+            rig.start(box)
+            rig.engine.die(box)
+        assert (rig.users("a"), rig.users("b")) == ([EXPECTED], [])
+
+
+def test_a_start_that_fails_leaves_another_one_expected(rig: Rig) -> None:
+    """
+    Of the same container; when it is gone, neither comes.
+    """
+    box = rig.create("box", "/pool/a:/x")
+    rig.start(box)
+    rig.engine.die(box)
+    for _ in range(3):
+        rig.expect_start(box, "a")
+    rig.uses.not_started(box)
+    assert rig.users() == [EXPECTED]
+    rig.tell("destroy", box)
+    assert rig.users() == []
+
+
+def test_a_start_that_is_over_by_time_ends_nothing(rig: Rig) -> None:
+    """
+    What was expected with it is over as well.
+    """
+    box = rig.create("box", "/pool/a:/x")
+    rig.start(box)
+    rig.engine.die(box)
+    rig.expect_start(box, "a")
+    rig.engine.clock.advance(EXPECTED_SECONDS)
+    assert rig.users() == []
+    rig.uses.expect("a")
+    rig.uses.not_started(box)
+    assert rig.users() == [EXPECTED]
+
+
+def test_a_container_that_is_not_created_is_expected_no_more(rig: Rig) -> None:
+    """
+    Another one of the same dataset still is.
+    """
+    for name in ("a", "a", "b"):
+        rig.uses.expect(name)
+    rig.uses.not_created(["a", "b"])
+    assert (rig.users("a"), rig.users("b")) == ([EXPECTED], [])
+    rig.uses.not_created(["a", "b"])
+    assert rig.users("a") == []
+    rig.uses.not_created(["a"])
+    rig.uses.expect("a")
+    assert rig.users("a") == [EXPECTED]
 
 
 def test_one_that_comes_while_the_list_is_made_is_not_overlooked(
