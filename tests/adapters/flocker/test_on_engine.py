@@ -88,12 +88,12 @@ class Node:
         self._run(TWISTD, "--nodaemon", "--pidfile=", "powerstrip", *config, *self._listen("p"))
         self.adapter: subprocess.Popen[bytes] | None = None
 
-    def configure(self, *endpoints: str) -> None:
+    def configure(self, *endpoints: str, hooks: str = "{pre: [flocker]}") -> None:
         """
         Have Powerstrip call the adapter before these requests, from the next one on.
         """
         socket_path = str(self._directory / "a.sock").replace("/", "%2F")
-        lines = [f'  "POST /*/containers/{it}": {{pre: [flocker]}}\n' for it in endpoints]
+        lines = [f'  "POST /*/containers/{it}": {hooks}\n' for it in endpoints]
         (self._directory / "adapters.yml").write_text(
             f"endpoints:\n{''.join(lines)}"
             f"adapters:\n  flocker: http+unix://{socket_path}/flocker-adapter\n"
@@ -377,6 +377,26 @@ async def test_a_container_that_did_not_come_is_expected_for_a_while(node: Node)
     status, output = await node.docker("run", *bind, "true")
     assert (status, "is already in use" in output) == (125, True)
     assert EXPECTED in await _destroyed(node, "a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_engine_refuses_is_told_by_the_hook_after_it(
+    node: Node, tmp_path: Path
+) -> None:
+    """
+    A container whose name was taken, and one that can't start again.
+    """
+    node.configure("create", "*/start", hooks="{pre: [flocker], post: [flocker]}")
+    (tmp_path / "gone").mkdir()
+    mounts = ("-v", "/flocker/a:/x", "--mount", f"type=bind,source={tmp_path}/gone,target=/y")
+    status, output = await node.docker("run", "--name", "box", *mounts, "busybox", "true")
+    assert status == 0, output
+    status, output = await node.docker("create", "--name", "box", *mounts, "busybox")
+    assert (status, "is already in use" in output) == (1, True), output
+    (tmp_path / "gone").rmdir()
+    status, output = await node.docker("start", "box")
+    assert (status, "bind source path does not exist" in output) == (1, True), output
+    assert await _destroyed(node, "a") == ""
 
 
 async def _destroyed(node: Node, name: str) -> str:
