@@ -33,7 +33,9 @@ endpoints:
     pre: [flocker]
     post: [weave, flocker]
 adapters:
-  flocker: {flocker}
+  flocker:
+    url: {flocker}
+    timeout: 86400
   weave: {weave}
 """
 

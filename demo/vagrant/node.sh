@@ -18,7 +18,9 @@ endpoints:
     pre: [flocker]
     post: [weave, flocker]
 adapters:
-  flocker: http+unix://%2Frun%2Fpowerstrip-flocker.sock/flocker-adapter
+  flocker:
+    url: http+unix://%2Frun%2Fpowerstrip-flocker.sock/flocker-adapter
+    timeout: 86400
   weave: http+unix://%2Frun%2Fpowerstrip-weave.sock/extension
 END
 addresses >"$etc/peers"

@@ -12,6 +12,7 @@ from powerstrip_flocker.errors import RequestError
 from powerstrip_flocker.options import Options
 from powerstrip_flocker.places import place_of
 
+from demo.node import HOOKS
 from powerstrip.core.config import Config
 
 ADAPTER = Path(__file__).parents[3] / "adapters" / "flocker"
@@ -73,13 +74,37 @@ def test_what_goes_wrong_is_said_so(sentence: str) -> None:
     assert [part for part in parts if part not in source()] == []
 
 
-def test_the_configuration_has_no_mistakes() -> None:
+def shown(path: str) -> str:
     """
-    A reader can start from the configuration.
+    The configuration that a document has.
     """
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    text = (ADAPTER.parents[1] / path).read_text(encoding="utf-8")
+    (yaml,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert isinstance(yaml, str)
+    return yaml
 
-    Config.parse(text, "README.md")
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        shown("adapters/flocker/README.md"),
+        shown("contrib/systemd/README.md"),
+        shown("docs/containers.md"),
+        HOOKS.format(flocker="http://flocker/flocker-adapter", weave="http://weave/extension"),
+    ],
+    ids=["README", "systemd", "containers", "demo"],
+)
+def test_the_configurations_have_no_mistakes(text: str) -> None:
+    """
+    A reader can start from them: a move may take as long as it does, and the adapter hears of what
+    the engine refuses.
+    """
+    config = Config.parse(text, "adapters.yml")
+
+    for target in (b"/v1.41/containers/create", b"/containers/x/start", b"/containers/x/restart"):
+        hooks = config.hooks_for("POST", target)
+        assert [hooks.pre[0].name, hooks.post[-1].name] == ["flocker", "flocker"]
+        assert hooks.pre[0].timeout_seconds == 86400
 
 
 def test_the_options_are_there() -> None:

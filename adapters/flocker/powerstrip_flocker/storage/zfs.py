@@ -86,7 +86,7 @@ class ZfsStorage:
         root = (await self._properties(self._pool, "mountpoint"))["mountpoint"]
         if not root.startswith("/"):
             raise StorageError(
-                f"{self._pool} has no mount point: zfs set mountpoint=/flocker {self._pool}"
+                f"{self._pool} has no mount point: zfs set mountpoint=/var/lib/flocker {self._pool}"
             )
         self._found_links = Links(self._commands, Path(root), DATA)
         for name in await self._children():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import pytest_twisted
 from powerstrip_flocker.errors import StorageError
+from powerstrip_flocker.options import check_root
 from powerstrip_flocker.storage.command import StorageReactor
 from powerstrip_flocker.storage.zfs import ZfsStorage
 
@@ -74,12 +75,13 @@ async def test_what_a_crash_left_of_a_receive_goes_at_the_start(hosts: list[ZfsH
 @pytest_twisted.ensureDeferred
 async def test_a_pool_without_a_mount_point_is_refused(hosts: list[ZfsHost]) -> None:
     """
-    The error says what to do.
+    The error says what to do, which the adapter takes.
     """
     pool = hosts[0].pool
     pool.run("zfs", "create", "-o", "mountpoint=none", "flocker/below")
-    with pytest.raises(StorageError, match="zfs set mountpoint=/flocker flocker/below"):
+    with pytest.raises(StorageError, match="zfs set mountpoint=/var/lib/flocker flocker/below"):
         await ZfsStorage(hosts[0].reactor, "flocker/below", pool.enter).start()
+    assert check_root("/var/lib/flocker") is None
 
 
 @pytest_twisted.ensureDeferred
