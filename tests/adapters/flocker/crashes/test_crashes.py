@@ -264,7 +264,7 @@ def hook(name: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(request: pytest.FixtureRequest) -> dict[str, str | BaseException]:
+def broken_moves(request: pytest.FixtureRequest) -> dict[str, str | BaseException]:
     """
     What came of each selected point: the owner, or what was wrong. Rigs take them in turns.
     """
@@ -274,7 +274,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, str | BaseException]:
     points = [
         item.callspec.params["point"]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and "outcomes" in item.fixturenames
+        if isinstance(item, pytest.Function) and "broken_moves" in item.fixturenames
     ]
     found: dict[str, str | BaseException] = {}
     with ExitStack() as stack:
@@ -304,13 +304,13 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, str | BaseException]:
 @pytest.mark.parametrize("point", chosen_points(), ids=str)
 def test_broken_move_leaves_one_owner_with_all_data(
     point: Point,
-    outcomes: dict[str, str | BaseException],
+    broken_moves: dict[str, str | BaseException],
     record_property: Callable[[str, object], None],
 ) -> None:
     """
     Whatever breaks at whichever step, one node owns the dataset and has what was written.
     """
-    outcome = outcomes[str(point)]
+    outcome = broken_moves[str(point)]
     if isinstance(outcome, BaseException):
         raise outcome
     record_property("crash point", outcome)
