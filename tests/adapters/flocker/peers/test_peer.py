@@ -291,7 +291,8 @@ async def test_a_call_can_be_cancelled(cluster: Cluster, reactor: Any) -> None:
         looking = Deferred.fromCoroutine(second.peer("node1").look("test1"))
         await deferLater(reactor, seconds, lambda: None)
         looking.cancel()
-        with pytest.raises((CancelledError, PeerError) if seconds == 0 else CancelledError):
+        # Until it is connected, Twisted may say that the other side's name could not be looked up.
+        with pytest.raises(CancelledError if seconds == 0.3 else (CancelledError, PeerError)):
             await looking
     opening.callback(None)
 
