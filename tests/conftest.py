@@ -15,6 +15,8 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.figures import write_figures
+
 
 @implementer(ILogObserver)
 class LoggedFailures:
@@ -46,6 +48,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """
+    What was measured.
+    """
+    write_figures(terminalreporter)
 
 
 @pytest.fixture(autouse=True)

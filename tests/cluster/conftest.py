@@ -41,28 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engine)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """
-    The figures that tests have recorded, and how many recoveries there were.
-    """
-    passed, failed = (
-        [report for report in terminalreporter.stats.get(outcome, []) if _is_ours(report)]
-        for outcome in ("passed", "failed")
-    )
-    survived, not_survived = (
-        sum("test_weave_recoveries.py" in report.nodeid for report in reports)
-        for reports in (passed, failed)
-    )
-    if survived or not_survived:
-        terminalreporter.write_line(
-            f"weave: recoveries survived: {survived} of {survived + not_survived}"
-        )
-    for report in passed + failed:
-        for name, value in report.user_properties:
-            if name == "cluster figure":
-                terminalreporter.write_line(f"weave: {value}")
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """
@@ -138,10 +116,6 @@ def address(new_address: Callable[[], IPv4Interface]) -> IPv4Interface:
     An address that no test has had.
     """
     return new_address()
-
-
-def _is_ours(report: pytest.TestReport) -> bool:
-    return report.nodeid.startswith("tests/cluster/")
 
 
 def _remove_clusters_of_dead_sessions() -> None:

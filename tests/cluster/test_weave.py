@@ -98,8 +98,8 @@ def test_an_address_moves_with_its_container(
     first_of_new = min(answer.at_seconds for answer in answers if answer.said == said)
     gap = first_of_new - last_of_old
     record_property(
-        "cluster figure",
-        f"moved address: silent for {gap:.2f} s, of which docker stop took"
+        "figure",
+        f"weave: moved address: silent for {gap:.2f} s, of which docker stop took"
         f" {stopped - began:.2f} s and docker run {started - stopped:.2f} s; answers"
         f" {1000 * (first_of_new - started):+.0f} ms after docker run has ended",
     )
@@ -179,4 +179,4 @@ def test_a_crowd_of_containers_starts_at_once(
     assert [(str(new), "", 0) for new, _ in runs] == [
         (out.splitlines()[0], err, status) for _, out, err, status in outcomes
     ]
-    record_property("cluster figure", f"20 containers at once: all have pinged after {took:.1f} s")
+    record_property("figure", f"weave: 20 containers at once: all have pinged after {took:.1f} s")

@@ -143,7 +143,7 @@ def test_the_address_is_back(
 
     waited = time.monotonic() - over
     what = happening.__name__.replace("_", " ")
-    record_property("cluster figure", f"{what}: serves again {waited:.2f} s later")
+    record_property("figure", f"weave: {what}: serves again {waited:.2f} s later")
 
 
 def test_a_new_container_whose_attachment_is_cut_off_has_its_address(

@@ -80,8 +80,8 @@ def test_the_network_is_about_as_fast_as_the_engines(
     throughput = of_overlay.mib_per_second / of_bridge.mib_per_second
     latency = of_overlay.round_trip_us / of_bridge.round_trip_us
     record_property(
-        "cluster figure",
-        f"between two hosts {of_overlay.mib_per_second:.0f} MiB/s and a round trip of"
+        "figure",
+        f"weave: between two hosts {of_overlay.mib_per_second:.0f} MiB/s and a round trip of"
         f" {of_overlay.round_trip_us:.0f} us; the engine's bridge in one"
         f" {of_bridge.mib_per_second:.0f} MiB/s and {of_bridge.round_trip_us:.0f} us:"
         f" throughput x{throughput:.2f}, latency x{latency:.2f}",
@@ -105,9 +105,9 @@ def test_the_adapter_adds_little_to_docker_run(
     check_ms = 1000 * times.count * times.interval_seconds
     added_ms = 1000 * (median(with_address) - median(without))
     record_property(
-        "cluster figure",
-        f"docker run ... true takes {1000 * median(without):.0f} ms, and {added_ms:.0f} ms more"
-        f" with an address: {check_ms:.0f} ms for the address check and"
+        "figure",
+        f"weave: docker run ... true takes {1000 * median(without):.0f} ms, and"
+        f" {added_ms:.0f} ms more with an address: {check_ms:.0f} ms for the address check and"
         f" {added_ms - check_ms:.0f} ms besides",
     )
     assert added_ms - check_ms < 150

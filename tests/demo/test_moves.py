@@ -168,7 +168,7 @@ def test_nothing_is_forgotten_in_ten_moves(
     visits = scene.visits()[began:]
     forgotten = [other for one, other in pairwise(visits) if other.number <= one.number]
     gaps = [longest_silence(visits, *moment) for moment in pairwise(moments)]
-    record_property("demo figure", figure(gaps, len(visits), len(forgotten)))
+    record_property("figure", f"demo: {figure(gaps, len(visits), len(forgotten))}")
     assert forgotten == []
     assert len(gaps) == MOVES
 

@@ -44,28 +44,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engine)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """
-    The figures that tests have recorded, and how much of the conformance table held.
-    """
-    passed: list[pytest.TestReport] = terminalreporter.stats.get("passed", [])
-    failed: list[pytest.TestReport] = terminalreporter.stats.get("failed", [])
-    counts = []
-    for mode in ("plain", "hooked"):
-        held, broken = (
-            sum(f"test_conformance.py::test_as_without_proxy[{mode}" in r.nodeid for r in reports)
-            for reports in (passed, failed)
-        )
-        if held or broken:
-            counts.append(f"{held} of {held + broken} {mode}")
-    if counts:
-        terminalreporter.write_line(f"conformance: {', '.join(counts)}")
-    for report in passed + failed:
-        for name, value in report.user_properties:
-            if name == "figure":
-                terminalreporter.write_line(str(value))
-
-
 @pytest.fixture(scope="session")
 def engine() -> Iterator[PrivateEngine]:
     """

@@ -124,11 +124,23 @@ class HttpPeer:
         async def exchange() -> _T:
             return await take(await self._post(endpoint, method, question), silence)
 
+        is_cancelled = False
+
+        def cancel(_: Deferred[_T]) -> None:
+            nonlocal is_cancelled
+            is_cancelled = True
+            exchanging.cancel()
+
         silence = Silence(self._reactor, self._silence_seconds, lambda: exchanging.cancel())
         exchanging = Deferred.fromCoroutine(exchange())
+        waiting: Deferred[_T] = Deferred(cancel)
+        exchanging.chainDeferred(waiting)
         try:
-            return await exchanging
+            return await waiting
         except Exception as error:
+            if is_cancelled:
+                # Connecting ends with errors of its own where it is cancelled.
+                raise CancelledError from error
             if silence.is_over:
                 silent = f"it has given no sign of life for {self._silence_seconds:g} s"
                 raise PeerError(f"{self._node} at {address}: {silent}") from error

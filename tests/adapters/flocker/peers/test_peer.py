@@ -278,7 +278,7 @@ async def test_who_takes_long_and_lives_is_waited_for(cluster: Cluster, reactor:
 @pytest_twisted.ensureDeferred
 async def test_a_call_can_be_cancelled(cluster: Cluster, reactor: Any) -> None:
     """
-    At each of its moments, and nothing is logged. Before the node has been found, that is an error.
+    At each of its moments, and nothing is logged.
     """
     first, second = await two(cluster)
     opening = Deferred[None]()
