@@ -264,7 +264,7 @@ async def test_a_tunnels_end_closes_where_it_can_not_half_close(tls: TlsRig, end
     """
     Nobody waits for an end that can't be told.
 
-    TRAPS: a half-closed TLS connection does not exist in Twisted: close, so that no client hangs.
+    Traps: a half-closed TLS connection does not exist in Twisted: close, so that no client hangs.
     """
     client, engine = await tls.exchange(UPGRADE)
     await engine.send(UPGRADED)

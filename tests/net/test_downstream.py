@@ -101,7 +101,7 @@ async def test_what_is_not_one_clear_request_is_refused(
     """
     400, the connection is closed, and no byte of it reaches the engine.
 
-    TRAPS: both Content-Length and Transfer-Encoding, bare CR or LF, folded lines, two lengths;
+    Traps: both Content-Length and Transfer-Encoding, bare CR or LF, folded lines, two lengths;
     HTTP/2 with prior knowledge; OPTIONS *.
     """
     client = rig.connect(kind)
@@ -159,7 +159,7 @@ async def test_a_head_may_have_a_mebibyte(rig: Rig, kind: str, over: int) -> Non
     """
     As on the engine itself; with a byte more it is a 431.
 
-    TRAPS: Twisted refuses a head over 16 KiB with no answer; the engine takes 1 MiB.
+    Traps: Twisted refuses a head over 16 KiB with no answer; the engine takes 1 MiB.
     """
     head = b"GET /info HTTP/1.1\r\nX-Big: %b\r\n\r\n"
     head %= b"x" * (MAX_HEAD_BYTES - len(head) + 2 + over)
@@ -220,7 +220,7 @@ async def test_nothing_that_is_silent_is_cut_off(rig: Rig, kind: str) -> None:
     """
     After a day, an idle connection, a stream, an upload and a tunnel still work.
 
-    TRAPS: events, logs -f, stats, pull, build are silent for hours: no idle time-out on them.
+    Traps: events, logs -f, stats, pull, build are silent for hours: no idle time-out on them.
     """
     clocked = rig.use_clock()
     idle, idle_engine = await rig.exchange(PING, kind)

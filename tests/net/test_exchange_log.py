@@ -39,7 +39,7 @@ async def test_a_secret_in_a_head_is_the_engines_alone(rig: Rig, lane: str, head
     """
     It goes to the engine, and to neither log (with every head traced) nor adapter.
 
-    TRAPS: X-Registry-Auth, X-Registry-Config, Authorization: never to an adapter or a log.
+    Traps: X-Registry-Auth, X-Registry-Config, Authorization: never to an adapter or a log.
     """
     adapter = KleinAdapter()
     if lane == "hook":
@@ -65,7 +65,7 @@ async def test_credentials_of_a_login_are_the_engines_alone(rig: Rig) -> None:
     """
     The body of /auth is not shown, nor the token in its answer, and both go through.
 
-    TRAPS: the body of /auth: to the engine only.
+    Traps: the body of /auth: to the engine only.
     """
     adapter = KleinAdapter()
     url = rig.serve(adapter)

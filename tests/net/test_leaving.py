@@ -1,7 +1,7 @@
 """
 A client that leaves, at any point: the engine and the adapters are let go, and nobody complains.
 
-TRAPS: client gone: drop the engine's connection, since the engine cancels pull, build and events
+Traps: client gone: drop the engine's connection, since the engine cancels pull, build and events
 on it.
 """
 

@@ -51,7 +51,7 @@ async def test_requests_go_on_as_they_came(rig: Rig, request_bytes: bytes, kind:
     """
     Each byte of a request reaches the engine, none is added, and the next request is read right.
 
-    TRAPS: an empty POST re-framed as chunked; a head over 16 KiB refused.
+    Traps: an empty POST re-framed as chunked; a head over 16 KiB refused.
     """
     client, engine = await rig.exchange(request_bytes, kind)
     await engine.send(OK)
@@ -139,7 +139,7 @@ async def test_answers_go_on_as_they_came(
     """
     Each byte of an answer reaches the client, none is added, and the connection stays.
 
-    TRAPS: HEAD /_ping and its headers; docker cp's path stat; treq decodes gzip and follows
+    Traps: HEAD /_ping and its headers; docker cp's path stat; treq decodes gzip and follows
     redirects; relay the engine's own status and headers, never invent them.
     """
     client, engine = await rig.exchange(method + b" /v1.41/x HTTP/1.1\r\nHost: d\r\n\r\n", kind)
@@ -170,7 +170,7 @@ async def test_answers_that_end_the_connection_do(rig: Rig, answer: bytes, kind:
     """
     What ends with the engine's connection, or says so, ends the client's.
 
-    TRAPS: attach errors have no Content-Length.
+    Traps: attach errors have no Content-Length.
     """
     client, engine = await rig.exchange(PING, kind)
     assert answer == await carried(answer, engine, client)
@@ -183,7 +183,7 @@ async def test_a_head_goes_on_before_its_body_comes(rig: Rig) -> None:
     """
     Either head is there before a byte of its body.
 
-    TRAPS: docker run hangs if the head of POST /containers/{id}/wait is held; a request handed
+    Traps: docker run hangs if the head of POST /containers/{id}/wait is held; a request handed
     over only when its whole body is in.
     """
     head = b"POST /containers/x/wait HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\n\r\n"
@@ -208,7 +208,7 @@ async def test_each_piece_of_a_stream_goes_on_as_it_comes(rig: Rig, framing: byt
     """
     Each event, even a part of a chunk, is there before the next one comes.
 
-    TRAPS: events, logs -f, stats, pull and build stream for ever.
+    Traps: events, logs -f, stats, pull and build stream for ever.
     """
     client, engine = await rig.exchange(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
@@ -224,7 +224,7 @@ async def test_output_flows_while_the_upload_goes_on(rig: Rig) -> None:
     """
     An answer comes, piece by piece, between the pieces of the request.
 
-    TRAPS: build: output flows while the context still uploads.
+    Traps: build: output flows while the context still uploads.
     """
     head = b"POST /build HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n"
     client, engine = await rig.exchange(head)
@@ -260,7 +260,7 @@ async def test_a_client_that_expects_100_continue_gets_the_engines_own(rig: Rig)
     """
     It is the engine that tells it to go on.
 
-    TRAPS: Expect: 100-continue: Twisted answers by itself.
+    Traps: Expect: 100-continue: Twisted answers by itself.
     """
     head = b"POST /build HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     client, engine = await rig.exchange(head)
@@ -341,7 +341,7 @@ async def test_each_of_many_requests_sent_ahead_is_hooked_where_hooks_want_it(ri
     """
     A request behind others, or behind a body, does not step past its hooks.
 
-    TRAPS: chunked body, Content-Length: 0 with a body: one reading only.
+    Traps: chunked body, Content-Length: 0 with a body: one reading only.
     """
     adapter = KleinAdapter()
     rig.hook("POST /*/containers/create", pre=[rig.serve(adapter)])

@@ -170,7 +170,7 @@ async def test_a_request_that_hooks_leave_alone_goes_on_as_it_came(
     """
     The client's own bytes, head and body.
 
-    TRAPS: JSON passed through a hook that changed nothing; an empty POST re-framed as chunked.
+    Traps: JSON passed through a hook that changed nothing; an empty POST re-framed as chunked.
     """
     adapter = KleinAdapter()
     url = rig.serve(adapter)
@@ -235,7 +235,7 @@ async def test_an_answer_that_ends_with_the_connection_is_shown_whole(rig: Rig) 
     """
     As errors of attach do.
 
-    TRAPS: attach errors have no Content-Length.
+    Traps: attach errors have no Content-Length.
     """
     adapter = KleinAdapter()
     rig.hook("* /*", post=[rig.serve(adapter)])
@@ -254,7 +254,7 @@ async def test_a_changed_body_has_its_length_in_bytes_of_utf8(rig: Rig, text: st
     """
     One length, no transfer coding, and every other field as it came, in order.
 
-    TRAPS: a body rewritten by a hook.
+    Traps: a body rewritten by a hook.
     """
     rig.hook("* /*", pre=[rig.serve(KleinAdapter(changing(Body=text)))])
     body = text.encode()
@@ -318,7 +318,7 @@ async def test_a_hook_can_not_change_the_endpoint(rig: Rig, members: dict[str, s
     """
     Another method or path is left aside, with a warning: what matched is what runs.
 
-    TRAPS: a pre-hook's answer that changes method or path.
+    Traps: a pre-hook's answer that changes method or path.
     """
     rig.hook("* /*", pre=[rig.serve(KleinAdapter(changing(**members)))])
     received, _ = await exchanged(rig, CREATE, OK)
@@ -417,7 +417,7 @@ async def test_a_build_with_a_pre_hook_streams(rig: Rig, kind: str, framing: byt
     """
     The engine sees the first bytes before the client has sent the last; the hook sees null.
 
-    TRAPS: Twisted hands a request over only when its whole body is in.
+    Traps: Twisted hands a request over only when its whole body is in.
     """
     adapter = KleinAdapter()
     rig.hook("POST /*/build", pre=[rig.serve(adapter)])
@@ -439,7 +439,7 @@ async def test_output_of_a_hooked_build_flows_while_it_uploads(rig: Rig) -> None
     """
     Full duplex, with hooks on both sides.
 
-    TRAPS: build: output flows while the context still uploads.
+    Traps: build: output flows while the context still uploads.
     """
     url = rig.serve(KleinAdapter())
     rig.hook("POST /*/build", pre=[url])
@@ -519,7 +519,7 @@ async def test_an_answer_that_can_not_be_held_goes_on_when_its_post_hook_is_done
     """
     The hook is told at once, with Body null; then the head is out, before a byte of the body.
 
-    TRAPS: POST /containers/{id}/wait sends its head at once: docker run hangs if it is held.
+    Traps: POST /containers/{id}/wait sends its head at once: docker run hangs if it is held.
     """
     adapter, url = rig.scripted_adapter()
     rig.hook("* /*", post=[url])
@@ -601,7 +601,7 @@ async def test_a_length_over_the_bound_is_refused_before_the_body_comes(
     """
     413, instead of a 100 Continue as well; neither adapter nor engine sees the request.
 
-    TRAPS: body larger than the bound: refuse, never skip the hook.
+    Traps: body larger than the bound: refuse, never skip the hook.
     """
     adapter = KleinAdapter()
     rig.hook("* /*", pre=[rig.serve(adapter)], max_body=1000)
@@ -665,7 +665,7 @@ async def test_a_body_that_hooks_must_see_is_asked_for(rig: Rig, kind: str, fram
     """
     The client is told to go on by powerstrip, so the engine is not asked again.
 
-    TRAPS: Expect: 100-continue: decide first.
+    Traps: Expect: 100-continue: decide first.
     """
     adapter = KleinAdapter()
     rig.hook("* /*", pre=[rig.serve(adapter)])
@@ -804,7 +804,7 @@ async def test_a_reply_that_is_none_is_a_502_or_ignored(
     """
     The engine sees the request as the client sent it, or not at all, and the log says why.
 
-    TRAPS: a hook that answers nonsense: fail closed unless the operator said otherwise.
+    Traps: a hook that answers nonsense: fail closed unless the operator said otherwise.
     """
     url = rig.serve(KleinAdapter(lambda payload, request: reply))
     rig.hook("* /*", pre=[url], on_error=on_error, max_body=1000)
@@ -914,7 +914,7 @@ async def test_what_the_engine_could_read_otherwise_is_refused(
     """
     400, and neither adapter nor engine sees it.
 
-    TRAPS: JSON keys in another case, or twice; what the hook saw is what the engine does.
+    Traps: JSON keys in another case, or twice; what the hook saw is what the engine does.
     """
     adapter = KleinAdapter()
     rig.hook("* /*", pre=[rig.serve(adapter)])
@@ -943,7 +943,7 @@ async def test_no_spelling_steps_past_a_hook(rig: Rig, target: bytes, content_ty
     """
     Every spelling that the engine routes to create is denied by an adapter that denies create.
 
-    TRAPS: unversioned paths, escapes, //, absolute-form targets; Content-Type in other forms.
+    Traps: unversioned paths, escapes, //, absolute-form targets; Content-Type in other forms.
     """
     adapter = KleinAdapter(refusing(403, b"no", "text/plain"))
     rig.hook("POST /*/containers/create", pre=[rig.serve(adapter)])

@@ -96,7 +96,7 @@ async def test_a_tunnel_carries_both_directions(
     """
     The engine's own head goes on, and then bytes flow both ways until both have ended.
 
-    TRAPS: 101 iff the request carries Upgrade, else 200 with a raw stream; BuildKit's /session and
+    Traps: 101 iff the request carries Upgrade, else 200 with a raw stream; BuildKit's /session and
     /grpc; attach/ws.
     """
     take_lane(rig, lane)
@@ -127,7 +127,7 @@ async def test_what_follows_the_head_in_the_same_segment_goes_first(
     """
     A shell's prompt that comes with the head is not lost, and what comes later is behind it.
 
-    TRAPS: bytes that follow the 101 head in the same segment.
+    Traps: bytes that follow the 101 head in the same segment.
     """
     take_lane(rig, lane)
     upgrade = UPGRADE if answer is UPGRADED else b""
@@ -160,7 +160,7 @@ async def test_a_client_may_half_close(rig: Rig, kind: str) -> None:
     """
     The engine is told the end of stdin, and its output goes on as long as it likes.
 
-    TRAPS: stdin half-close (echo hi | docker run -i … cat).
+    Traps: stdin half-close (echo hi | docker run -i … cat).
     """
     client, engine = await tunnel(rig, kind)
     await client.send(b"hi\n")
@@ -181,7 +181,7 @@ async def test_an_engine_may_half_close(rig: Rig, kind: str) -> None:
     """
     The client is told the end of the output, and its input goes on.
 
-    TRAPS: stdin half-close: pass SHUT_WR on, each way; end only when both have ended.
+    Traps: stdin half-close: pass SHUT_WR on, each way; end only when both have ended.
     """
     client, engine = await tunnel(rig, kind)
     await engine.send(b"bye\n")
@@ -298,7 +298,7 @@ async def test_an_upgrade_that_the_engine_does_not_follow_leaves_http_in_force(r
     """
     The next request on the connection is a request still, and hooked.
 
-    TRAPS: smuggling behind upgrades: a client that only asks to leave HTTP has not left it.
+    Traps: smuggling behind upgrades: a client that only asks to leave HTTP has not left it.
     """
     adapter = KleinAdapter()
     rig.hook("POST /*/containers/create", pre=[rig.serve(adapter)])
@@ -332,7 +332,7 @@ async def test_a_101_where_none_is_known_is_refused(
     """
     HTTP/2 behind it could carry requests that no hook sees.
 
-    TRAPS: HTTP/2 on the socket: refuse it plainly where hooks could be passed by.
+    Traps: HTTP/2 on the socket: refuse it plainly where hooks could be passed by.
     """
     take_lane(rig, lane)
     client, engine = await rig.exchange(request_bytes)

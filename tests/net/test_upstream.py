@@ -73,7 +73,7 @@ async def test_a_tunnel_over_tcp_half_closes_each_way(
     """
     With bulk in front of each end.
 
-    TRAPS: stdin half-close: pass SHUT_WR on, each way.
+    Traps: stdin half-close: pass SHUT_WR on, each way.
     """
     rig.proxy = rig.make_proxy(TcpAddress("127.0.0.1", engine.port))
     client, peer = await rig.exchange(ATTACH, kind)
