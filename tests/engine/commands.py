@@ -590,7 +590,15 @@ IMAGES = (
     ),
     Command("tag: bad name", "docker tag busybox UPPER", status=1),
     Command("tag: no such image", "docker tag nosuch x", "No such image", status=1),
-    Command("rmi: in use", "docker rmi busybox", "conflict", status=1),
+    Command(
+        "rmi: in use",
+        "docker rmi $N-i",
+        "conflict",
+        status=1,
+        # An image with one name: of one with two, the name alone would go.
+        setup="docker create --name $N-a busybox; docker commit $N-a $N-i;"
+        " docker create --name $N-b $N-i true",
+    ),
     Command("rmi: no such image", "docker rmi nosuch", "No such image", status=1),
     Command("images", "docker images busybox; docker images --digests --no-trunc busybox"),
     Command("images: filters", "docker images -q --filter reference=busy* --filter dangling=false"),

@@ -124,23 +124,11 @@ class HttpPeer:
         async def exchange() -> _T:
             return await take(await self._post(endpoint, method, question), silence)
 
-        is_cancelled = False
-
-        def cancel(_: Deferred[_T]) -> None:
-            nonlocal is_cancelled
-            is_cancelled = True
-            exchanging.cancel()
-
         silence = Silence(self._reactor, self._silence_seconds, lambda: exchanging.cancel())
         exchanging = Deferred.fromCoroutine(exchange())
-        waiting: Deferred[_T] = Deferred(cancel)
-        exchanging.chainDeferred(waiting)
         try:
-            return await waiting
+            return await exchanging
         except Exception as error:
-            if is_cancelled:
-                # Connecting ends with errors of its own where it is cancelled.
-                raise CancelledError from error
             if silence.is_over:
                 silent = f"it has given no sign of life for {self._silence_seconds:g} s"
                 raise PeerError(f"{self._node} at {address}: {silent}") from error
@@ -233,8 +221,21 @@ class _Connection:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
-        return connecting.addCallback(self._connected)
+        is_cancelled = False
 
-    def _connected(self, protocol: Protocol) -> Protocol:
-        self._transport = protocol.transport
-        return protocol
+        def cancel(_: Deferred[Any]) -> None:
+            nonlocal is_cancelled
+            is_cancelled = True
+            connecting.cancel()
+
+        def ended(outcome: Protocol | Failure) -> None:
+            # To cancel it is to find no name, or to make no connection: it is said already.
+            if is_cancelled:
+                return
+            if not isinstance(outcome, Failure):
+                self._transport = outcome.transport
+            connected.callback(outcome)  # where it is a Failure, this is an errback
+
+        connected: Deferred[Any] = Deferred(cancel)
+        connecting.addBoth(ended)
+        return connected
