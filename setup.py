@@ -48,7 +48,6 @@ setup(
             "pytest-cov>=5.0",
             "pytest-randomly>=3.15",
             "pytest-twisted>=1.14.3",
-            "pytest-xdist>=3.6",
             "ruff>=0.6",
             "types-PyYAML",
             "types-docker",

@@ -1,8 +1,7 @@
 """
 What a run of the tests has measured and counted, printed below it.
 
-A test records a ``figure`` as a property of its own. Properties reach the process that prints also
-from those that run the tests for it (``-n``).
+A test records a ``figure`` as a property of its own.
 """
 
 from __future__ import annotations
