@@ -17,16 +17,15 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, DeferredQueue
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IResponse
 
 from powerstrip.adapter.errors import EngineProtocolError, EngineRefused, EngineUnreachable
 from powerstrip.core.addresses import Address
+from powerstrip.net.agents import agent_to
 from powerstrip.net.collecting import collect
 from powerstrip.net.endpoints import engine_endpoint
 from powerstrip.net.reactor import Reactor
@@ -367,30 +366,10 @@ def connect_engine(reactor: Reactor, address: Address) -> EngineClient:
     Raises:
         ConfigError: when no engine can be there.
     """
-    endpoints = _Everywhere(engine_endpoint(reactor, address, None))
     # A connection that is kept may turn out to be closed when it is used again, and what changes
     # something can't be sent twice. To a socket on the same machine a new one costs little.
-    pool = HTTPConnectionPool(reactor, persistent=False)
-    pool._factory = _QuietFactory
-    agent = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)
+    agent = agent_to(reactor, engine_endpoint(reactor, address, None))
     return EngineClient(HTTPClient(agent), reactor, str(address))
-
-
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False  # its comings and goings are of no interest in the log
-
-
-@implementer(IAgentEndpointFactory)
-class _Everywhere:
-    """
-    Leads to one endpoint, whatever a URL says.
-    """
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        return self._endpoint
 
 
 def _segment(name: str) -> str:

@@ -15,7 +15,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -30,6 +30,7 @@ from powerstrip.errors import (
     HookTimeout,
 )
 from powerstrip.interfaces import IHookClient
+from powerstrip.net.agents import quiet_pool
 from powerstrip.net.collecting import OverLimitError, collect
 from powerstrip.net.endpoints import CONNECT_SECONDS, tcp_endpoint
 from powerstrip.net.reactor import Reactor
@@ -113,8 +114,7 @@ class HookClient:
     def _client(self, location: AdapterUrl) -> HTTPClient:
         place = (location.tls, location.host, location.port, location.socket_path)
         if place not in self._clients:
-            pool = HTTPConnectionPool(self._reactor)
-            pool._factory = _QuietFactory
+            pool = quiet_pool(self._reactor, persistent=True)
             pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
             pool.maxPersistentPerHost = CONNECTIONS_PER_ADAPTER
             self._pools.append(pool)
@@ -138,10 +138,6 @@ def _url(location: AdapterUrl) -> URL:
     return _WrittenUrl.from_text(
         f"{'https' if location.tls else 'http'}://{_STAND_IN}{location.target}"
     )
-
-
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False  # its comings and goings are of no interest in the log
 
 
 @implementer(IAgentEndpointFactory)

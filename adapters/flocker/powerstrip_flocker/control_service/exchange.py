@@ -21,11 +21,12 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from powerstrip.net.agents import quiet_pool
 from powerstrip.net.collecting import collect
 from powerstrip.net.tls import CheckedTls
 from powerstrip_flocker.errors import LedgerError
@@ -164,8 +165,7 @@ class Exchange:
         """
         # A connection that is kept may turn out to be closed when it is used again, and whether a
         # change has been heard could not be said.
-        pool = HTTPConnectionPool(reactor, persistent=False)
-        pool._factory = _QuietFactory
+        pool = quiet_pool(reactor, persistent=False)
         agent = Agent(reactor, policy, connectTimeout=CONNECT_SECONDS, pool=pool)
         return cls(reactor, base_url, HTTPClient(agent))
 
@@ -260,10 +260,6 @@ class Exchange:
 
     def _lost(self, words: str) -> ControlAnswerLost:
         return ControlAnswerLost(f"Flocker's control service has not answered: {words}")
-
-
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False  # its comings and goings are of no interest in the log
 
 
 def _is_control_service(shown: x509.Certificate) -> bool:

@@ -20,11 +20,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
-    HTTPConnectionPool,
-    _HTTP11ClientFactory,
 )
 from twisted.web.http_headers import Headers
 
+from powerstrip.net.agents import quiet_pool
 from powerstrip.net.collecting import collect
 from powerstrip.net.tls import WrongCertificateError
 from powerstrip_flocker.errors import LedgerError
@@ -126,8 +125,7 @@ class EtcdGateway:
         self._token: str | None = None
         # A connection that is kept may turn out to be closed when it is used again, and whether a
         # change has been heard could not be said.
-        pool = HTTPConnectionPool(reactor, persistent=False)
-        pool._factory = _QuietFactory
+        pool = quiet_pool(reactor, persistent=False)
         more = {} if tls is None else {"contextFactory": tls}
         self._http = HTTPClient(Agent(reactor, connectTimeout=CONNECT_SECONDS, pool=pool, **more))
 
@@ -274,10 +272,6 @@ class EtcdGateway:
         if "permission denied" in words:
             return f"etcd does not let the user {name} read and write the records: {words}"
         return f"etcd refuses: {words}"
-
-
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False  # its comings and goings are of no interest in the log
 
 
 def _check_url(url: str, tls: EtcdTls | None) -> str:

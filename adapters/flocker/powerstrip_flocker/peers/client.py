@@ -18,11 +18,11 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from powerstrip.net.agents import agent_to
 from powerstrip.net.collecting import collect
 from powerstrip.net.endpoints import tcp_endpoint
 from powerstrip_flocker.errors import FlockerError, PeerError
@@ -142,10 +142,7 @@ class HttpPeer:
     async def _post(
         self, endpoint: IStreamClientEndpoint, method: str, question: Mapping[str, object]
     ) -> IResponse:
-        pool = HTTPConnectionPool(self._reactor, persistent=False)
-        pool._factory = _QuietFactory
-        agent = Agent.usingEndpointFactory(self._reactor, _Everywhere(endpoint), pool=pool)
-        response: IResponse = await HTTPClient(agent).post(
+        response: IResponse = await HTTPClient(agent_to(self._reactor, endpoint)).post(
             f"http://node{PATH}/{method}",
             data=json.dumps(question).encode("ascii"),
             headers=Headers({"Content-Type": ["application/json"]}),
@@ -181,23 +178,6 @@ class HttpPeer:
         if "alert" in said:
             return f"it does not let this node in by its certificate: {said}"
         return f"TLS has failed: {said or 'the connection has ended'}"
-
-
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False  # its comings and goings are of no interest in the log
-
-
-@implementer(IAgentEndpointFactory)
-class _Everywhere:
-    """
-    Leads to one endpoint, whatever a URL says.
-    """
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        return self._endpoint
 
 
 @implementer(IStreamClientEndpoint)
